@@ -1,0 +1,1 @@
+"""Streaming inference on Kafka: Avro events in, scored events out, exactly once."""
