@@ -1,0 +1,256 @@
+"""One frozen class per section of the settings file. The docstrings are the reference (docs/config.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from stream_infer.config.kafka import Kafka, Section
+
+__all__ = [
+    "App",
+    "BatchSettings",
+    "Config",
+    "Control",
+    "Delivery",
+    "Input",
+    "Log",
+    "ModelSettings",
+    "Output",
+    "RegistrySettings",
+    "State",
+]
+
+TRACE_HEADERS = (
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "b3",
+    "x-b3-traceid",
+    "x-b3-spanid",
+    "x-b3-parentspanid",
+    "x-b3-sampled",
+    "x-b3-flags",
+)
+
+TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
+
+
+class App(Section):
+    """Who this worker is."""
+
+    id: Name
+    """Name of the deployment: its consumer group, prefix of its transactional ids and of the state topic."""
+
+
+class RegistrySettings(Section):
+    """Where the Avro schemas are. Either `url` or `dir`; neither only where `input.schema_file` is set."""
+
+    url: str | None = Field(default=None, pattern=r"^https?://")
+    """Address of a Confluent-compatible schema registry."""
+    dir: Path | None = None
+    """Folder of `.avsc` files, for those without a registry (fixed ids, same wire format)."""
+    username: str | None = None
+    """User name for the registry."""
+    password: SecretStr | None = None
+    """Password for the registry. Best given by the environment."""
+    ssl_ca_location: Path | None = None
+    """File of the certificate authority that signed the registry's certificate; else the system's."""
+    ssl_certificate_location: Path | None = None
+    """File of this client's own certificate (mutual TLS)."""
+    ssl_key_location: Path | None = None
+    """File of the private key of that certificate."""
+    timeout_s: float = Field(default=5.0, gt=0, le=60)
+    """Longest wait for one answer of the registry."""
+    cache_dir: Path | None = None
+    """Folder that keeps the schemas once fetched, so that a restart needs no registry."""
+
+    @field_validator("url")
+    @classmethod
+    def _no_login_in_url(cls, url: str | None) -> str | None:
+        if url and "@" in url.split("//", 1)[1].split("/", 1)[0]:
+            raise ValueError(
+                "holds a user or password; set registry.username and registry.password instead "
+                "(best as STREAM_INFER__REGISTRY__PASSWORD)"
+            )
+        return url
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.url and self.dir:
+            raise ValueError("registry.url and registry.dir exclude each other: remove one")
+        if bool(self.username) != bool(self.password):
+            raise ValueError("registry.username and registry.password go together: set both or none")
+        return self
+
+
+class Input(Section):
+    """The events: where they come from and which of their fields mean what."""
+
+    topic: TopicName
+    """Topic of the events."""
+    features: str | tuple[str, ...]
+    """What the model looks at: the name of one array field, or a list of numeric fields in any order (dotted
+    paths reach into nested records). The model's manifest says the order of its features."""
+    entity: str | None = None
+    """Field that says which time series an event belongs to; the record's key where not set."""
+    time: str | None = None
+    """Field of the event's time; the record's timestamp where not set."""
+    event_id: str | None = None
+    """Field of the event's id; `topic-partition-offset` where not set."""
+    schema_file: Path | None = None
+    """An `.avsc` file, for payloads that are bare Avro bodies of that one schema, without a schema id."""
+    max_event_bytes: int = Field(default=1_048_576, ge=1, le=1_073_741_824)
+    """Longer payloads are rejected before they are decoded."""
+    start: Literal["earliest", "latest"] = "earliest"
+    """Where a group without committed offsets starts. Later the committed offsets count alone."""
+
+    @field_validator("features")
+    @classmethod
+    def _some(cls, features: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        names = (features,) if isinstance(features, str) else features
+        if not names or not all(names):
+            raise ValueError("names no field: give the array field's name or a list of numeric fields")
+        if len(set(names)) != len(names):
+            raise ValueError("names a field twice")
+        return features
+
+
+class Output(Section):
+    """Where the results go."""
+
+    scored_topic: TopicName = Field(json_schema_extra={"derived": "<input.topic>.scored"})
+    """Topic of the scored events. Partitions as the input's."""
+    reject_topic: TopicName = Field(json_schema_extra={"derived": "<input.topic>.rejected"})
+    """Topic of the records that could not be scored, with their original bytes. Partitions as the input's."""
+    headers: tuple[str, ...] = TRACE_HEADERS
+    """Record headers that are passed on from an event to its scored event."""
+
+
+class Delivery(Section):
+    """The promise, and the transactions that keep it (docs/delivery.md)."""
+
+    mode: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    """`exactly_once` (results and offsets in one Kafka transaction) or `at_least_once` (results first, then
+    offsets: after a crash some events are scored twice)."""
+    commit_interval_ms: int = Field(default=50, ge=0, le=60_000)
+    """A transaction is cut when it is this old or when the input pauses. Longer: more latency, less work."""
+    transaction_timeout_ms: int = Field(default=10_000, ge=2_000, le=900_000)
+    """The broker ends a dead worker's transaction after this time; its partitions wait until then."""
+    drain_timeout_s: float = Field(default=10.0, ge=0, le=600)
+    """After SIGTERM: how long the work in hand may take to be finished and committed."""
+    slot: Name | None = None
+    """Stable, unique name of this worker among its siblings, such as a StatefulSet's ordinal. The
+    transactional id is then `<app.id>-<slot>`, so that a restart ends the old transaction at once."""
+
+
+class BatchSettings(Section):
+    """How many records go through the model together."""
+
+    max_events: int = Field(default=2000, ge=1, le=1_000_000)
+    """A batch holds at most so many records."""
+    max_bytes: int = Field(default=8_388_608, ge=1024, le=1_073_741_824)
+    """A batch is cut when its payloads reach this size."""
+    linger_ms: int = Field(default=0, ge=0, le=10_000)
+    """Wait so long for a batch to fill. 0 takes what is there: batches grow under load by themselves."""
+
+
+class State(Section):
+    """What the worker remembers of each entity, and how it is restored."""
+
+    topic: TopicName = Field(json_schema_extra={"derived": "<app.id>.state"})
+    """Compacted topic of the entities' state. Partitions as the input's."""
+    flush_interval_s: float = Field(default=10.0, gt=0, le=3600)
+    """Changed entities are written at least this often; a restore replays at most this much input."""
+    restore_target_s: float = Field(default=5.0, gt=0, le=3600)
+    """Flushes adapt so that a restore takes about this long."""
+    idle_ttl_s: float = Field(default=0.0, ge=0)
+    """An entity without events for so long is forgotten. 0: never."""
+
+
+class ModelSettings(Section):
+    """The model that scores."""
+
+    path: Path
+    """Folder of a model made by `stream-infer train`."""
+    device: Literal["cpu", "cuda", "tensorrt"] = "cpu"
+    """Where the model runs. `cuda` and `tensorrt` need the package onnxruntime-gpu."""
+    threads: int = Field(default=1, ge=1, le=256)
+    """Threads of one inference on the CPU."""
+
+
+class Control(Section):
+    """The HTTP server of `/metrics`, `/healthz`, `/readyz` and `/status`."""
+
+    enabled: bool = True
+    """Serve them at all."""
+    host: str = "127.0.0.1"
+    """Address to listen on. It has no login: `0.0.0.0` only inside a private network."""
+    port: int = Field(default=8080, ge=0, le=65_535)
+    """Port to listen on; 0 takes any free one."""
+
+
+class Log(Section):
+    """Log lines go to standard error, one per event that matters."""
+
+    format: Literal["text", "json"] = "text"
+    """`text` for people, `json` for machines."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is logged."""
+
+
+class Config(Section):
+    """All settings of a worker."""
+
+    app: App
+    kafka: Kafka
+    registry: RegistrySettings = Field(default_factory=RegistrySettings)
+    input: Input
+    output: Output
+    delivery: Delivery = Field(default_factory=Delivery)
+    batch: BatchSettings = Field(default_factory=BatchSettings)
+    state: State
+    model: ModelSettings
+    control: Control = Field(default_factory=Control)
+    log: Log = Field(default_factory=Log)
+
+    @model_validator(mode="after")
+    def _topics_differ(self) -> Self:
+        topics = {
+            "input.topic": self.input.topic,
+            "output.scored_topic": self.output.scored_topic,
+            "output.reject_topic": self.output.reject_topic,
+            "state.topic": self.state.topic,
+        }
+        seen: dict[str, str] = {}
+        for setting, topic in topics.items():
+            if topic in seen:
+                raise ValueError(
+                    f"{seen[topic]} and {setting} are both {topic}: each needs a topic of its own"
+                )
+            seen[topic] = setting
+        return self
+
+    @model_validator(mode="after")
+    def _schemas_known(self) -> Self:
+        if not (self.registry.url or self.registry.dir or self.input.schema_file):
+            raise ValueError(
+                "no schemas: set registry.url (a schema registry), registry.dir (a folder of .avsc files) "
+                "or input.schema_file (one schema, bare payloads)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _limits_fit(self) -> Self:
+        limit_ms = self.delivery.transaction_timeout_ms
+        for name in ("message.timeout.ms", "delivery.timeout.ms"):
+            given = self.kafka.producer.get(name)
+            if given is not None and not 0 < float(given) < limit_ms:
+                raise ValueError(
+                    f'[kafka.producer] "{name}" = {given} must be more than 0 and less than '
+                    f"delivery.transaction_timeout_ms = {limit_ms}"
+                )
+        return self
