@@ -1,0 +1,168 @@
+"""The ONNX Runtime behind the Model protocol, on a CPU or an NVIDIA GPU."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from stream_infer.errors import ModelError
+from stream_infer.models.onnx_scan import scan
+from stream_infer.windows.layout import Layout
+
+__all__ = ["INPUT", "OUTPUT", "Device", "OnnxModel", "Placement"]
+
+INPUT = "windows"
+OUTPUT = "errors"
+
+Device = Literal["cpu", "cuda", "tensorrt"]
+
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+_FATAL_ONLY = 4  # ONNX Runtime prints what it also raises; the exception is enough
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how a model runs.
+
+    ``threads`` are those of one batch on the CPU: more help only models far larger than a forecast.
+    ``batch_max`` bounds the batch sizes that TensorRT builds its engine for.
+    """
+
+    device: Device = "cpu"
+    threads: int = 1
+    batch_max: int = 4096
+
+
+class OnnxModel:
+    """Scores windows with one ONNX Runtime session. ``open`` makes one from the bytes of a model file."""
+
+    def __init__(
+        self, session: onnxruntime.InferenceSession, name: str, version: str, layout: Layout
+    ) -> None:
+        self.session = session
+        self.name = name
+        self.version = version
+        self.layout = layout
+
+    @classmethod
+    def open(
+        cls,
+        content: bytes,
+        identity: tuple[str, str],
+        layout: Layout,
+        placement: Placement = Placement(),
+    ) -> OnnxModel:
+        """Start a session over the bytes of ``model.onnx``. ``identity`` is (name, version).
+
+        Raises ModelError when the file is refused by the scan, does not fit the layout, or the device cannot
+        be used by the installed ONNX Runtime.
+        """
+        label = " ".join(identity)
+        scan(content, f"model {label}")
+        providers = _providers(placement, layout)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = placement.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _FATAL_ONLY
+        try:
+            session = onnxruntime.InferenceSession(content, options, providers=providers)
+        except Exception as error:  # the binding does not export the classes that it raises
+            raise ModelError(f"model {label}: ONNX Runtime cannot open it: {_first_line(error)}") from error
+        session.disable_fallback()
+        used = session.get_providers()[0]
+        if used != _PROVIDERS[placement.device]:
+            raise ModelError(
+                f"model.device = {placement.device!r}: ONNX Runtime fell back to {used}: the driver or its "
+                "CUDA, cuDNN or TensorRT libraries cannot be loaded; install those that "
+                f'onnxruntime {onnxruntime.__version__} asks for, or set model.device = "cpu"'
+            )
+        model = cls(session, *identity, layout)
+        model.check()
+        return model
+
+    def check(self) -> None:
+        """Raise ModelError unless the graph maps float32 windows (n, W, F) to float32 errors (n, T, F)."""
+        layout = self.layout
+        expected = (
+            (self.session.get_inputs(), INPUT, [layout.window, layout.features]),
+            (self.session.get_outputs(), OUTPUT, [layout.terms, layout.features]),
+        )
+        for tensors, name, shape in expected:
+            found = [f"{tensor.name}: {tensor.type}{tensor.shape}" for tensor in tensors]
+            good = (
+                len(tensors) == 1
+                and tensors[0].name == name
+                and tensors[0].type == "tensor(float)"
+                and not isinstance(tensors[0].shape[0], int)
+                and list(tensors[0].shape[1:]) == shape
+            )
+            if not good:
+                raise ModelError(
+                    f"model {self.name} {self.version}: its graph has {', '.join(found) or 'nothing'} where "
+                    f"the manifest says {name}: tensor(float)[n, {shape[0]}, {shape[1]}]"
+                )
+
+    def score(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Windows (n, W, F) -> errors (n, T, F). Raises what ONNX Runtime raises."""
+        errors: NDArray[np.float32] = self.session.run((OUTPUT,), {INPUT: windows})[0]
+        return errors
+
+    def warm_up(self, batch_sizes: tuple[int, ...]) -> float:
+        """Score zeros in each of these batch sizes, so that no real event pays for a first call.
+
+        Returns the seconds it took. Raises ModelError when the model cannot score.
+        """
+        started = time.perf_counter()
+        for size in batch_sizes:
+            windows = np.zeros((size, self.layout.window, self.layout.features), np.float32)
+            try:
+                errors = self.score(windows)
+            except Exception as error:
+                raise ModelError(
+                    f"model {self.name} {self.version}: cannot score {size} windows: {_first_line(error)}"
+                ) from error
+            if errors.shape != (size, self.layout.terms, self.layout.features):
+                raise ModelError(
+                    f"model {self.name} {self.version}: gave errors {errors.shape} for {size} windows"
+                )
+        return time.perf_counter() - started
+
+
+def _providers(placement: Placement, layout: Layout) -> list[Any]:
+    device, batch_max = placement.device, placement.batch_max
+    available = onnxruntime.get_available_providers()
+    if device not in _PROVIDERS:
+        raise ModelError(f"model.device = {device!r}: must be one of {', '.join(_PROVIDERS)}")
+    if _PROVIDERS[device] not in available:
+        raise ModelError(
+            f"model.device = {device!r}: the installed onnxruntime {onnxruntime.__version__} offers only "
+            f"{', '.join(available)}; install onnxruntime-gpu in the place of onnxruntime, "
+            'or set model.device = "cpu"'
+        )
+    # Scores on a GPU must equal those on a CPU, so float32 products are not shortened to TF32.
+    cuda = (_PROVIDERS["cuda"], {"use_tf32": "0"})
+    if device == "cpu":
+        return [_PROVIDERS["cpu"]]
+    if device == "cuda":
+        return [cuda, _PROVIDERS["cpu"]]
+    shape = f"{layout.window}x{layout.features}"
+    # One engine for all batch sizes: without a profile each new size would build another, seconds long.
+    profile = {
+        "trt_profile_min_shapes": f"{INPUT}:1x{shape}",
+        "trt_profile_opt_shapes": f"{INPUT}:{max(1, batch_max // 2)}x{shape}",
+        "trt_profile_max_shapes": f"{INPUT}:{batch_max}x{shape}",
+    }
+    return [(_PROVIDERS["tensorrt"], profile), cuda, _PROVIDERS["cpu"]]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
