@@ -61,6 +61,23 @@ class Batch:
         """Bytes of all payloads."""
         return len(self.payload)
 
+    def take(self, wanted: NDArray[np.bool_]) -> Batch:
+        """The rows of a mask, as a batch of their own."""
+        rows = np.flatnonzero(wanted).tolist()
+        values = [self.values[row] for row in rows]
+        payloads = [value or b"" for value in values]
+        return Batch(
+            np.frombuffer(b"".join(payloads), np.uint8),
+            np.cumsum(np.fromiter(map(len, payloads), np.int64, len(rows))),
+            self.null[rows],
+            self.partition[rows],
+            self.offset[rows],
+            self.timestamp_ms[rows],
+            values,
+            [self.keys[row] for row in rows],
+            None if self.headers is None else [self.headers[row] for row in rows],
+        )
+
 
 @dataclass(slots=True)
 class Text:
@@ -123,8 +140,8 @@ class Scores:
     """What the model and the judge say of m rows.
 
     ``score`` and ``threshold`` are float64 (m), ``is_anomaly`` bool (m), ``top`` int32 (m, K) the features with the
-    largest shares (-1 where there is none or no anomaly), ``share`` float32 (m, K), ``window_full`` bool (m): the window held W real rows,
-    ``time_order`` uint8 (m): 0 in order, 1 late (before the entity's newest time), 2 repeated.
+    largest shares (-1 where there is none or no anomaly), ``share`` float32 (m, K), ``window_full`` bool (m): the
+    window held W real rows, ``time_order`` uint8 (m): 0 in order, 1 late (before the entity's newest time), 2 repeated.
     """
 
     score: NDArray[np.float64]
@@ -168,3 +185,11 @@ class Rejects:
         self.rows.append(row)
         self.errors.append(error)
         self.reasons.append(reason)
+
+    def take(self, wanted: NDArray[np.bool_]) -> Rejects:
+        """Those rejects whose row of the batch is wanted."""
+        taken = Rejects(self.stage)
+        for row, error, reason in zip(self.rows, self.errors, self.reasons, strict=True):
+            if wanted[row]:
+                taken.add(row, error, reason)
+        return taken

@@ -1,0 +1,144 @@
+"""What this worker owns of the input topic, and how far it is: pure book-keeping, no Kafka.
+
+A partition is *restoring* from the moment it is assigned (or rewound) until its state is loaded and it is placed;
+only then are its records admitted. Offsets only rise: a record below the next expected offset is stale (it comes
+from before a seek) and is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from stream_infer.records import Batch
+
+__all__ = ["Assignment"]
+
+_CLOSED = np.int64(2**62)
+"""Next offset of a partition whose records must not be taken: above any real offset."""
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _admit(
+    partition: NDArray[np.int32], offset: NDArray[np.int64], next_offset: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    admitted = np.empty(len(partition), np.bool_)
+    for row in range(len(partition)):
+        number = partition[row]
+        expected = next_offset[number]
+        admitted[row] = offset[row] >= expected
+        if admitted[row]:
+            next_offset[number] = offset[row] + 1
+    return admitted
+
+
+class Assignment:
+    """Partitions by number, with the next offset to read and the first offset to publish.
+
+    Rows below ``publish_from`` are a replay: they rebuild state that a snapshot did not hold yet, and their
+    scores are already in the output topic.
+    """
+
+    def __init__(self) -> None:
+        self._owned: set[int] = set()
+        self._restoring: set[int] = set()
+        self._next = np.full(0, _CLOSED, np.int64)
+        self._publish_from = np.zeros(0, np.int64)
+        self._committed: dict[int, int] = {}
+
+    @property
+    def owned(self) -> frozenset[int]:
+        """Partitions assigned to this worker."""
+        return frozenset(self._owned)
+
+    @property
+    def restoring(self) -> frozenset[int]:
+        """Owned partitions whose state is not loaded yet."""
+        return frozenset(self._restoring)
+
+    @property
+    def replaying(self) -> frozenset[int]:
+        """Placed partitions that still read rows which were published before."""
+        return frozenset(p for p in self.running if self._next[p] < self._publish_from[p])
+
+    @property
+    def running(self) -> frozenset[int]:
+        """Owned partitions whose records are admitted."""
+        return frozenset(self._owned - self._restoring)
+
+    def assign(self, partitions: Iterable[int]) -> None:
+        """Own these partitions; they start restoring."""
+        for partition in partitions:
+            self._owned.add(partition)
+            self.rewind([partition])
+
+    def revoke(self, partitions: Iterable[int]) -> None:
+        """Own these partitions no longer."""
+        for partition in partitions:
+            self._owned.discard(partition)
+            self._restoring.discard(partition)
+            self._committed.pop(partition, None)
+            self._close(partition)
+
+    def rewind(self, partitions: Iterable[int]) -> None:
+        """Forget how far these owned partitions were; they restore again."""
+        for partition in partitions:
+            if partition in self._owned:
+                self._restoring.add(partition)
+                self._close(partition)
+
+    def place(self, partition: int, read_from: int, committed: int) -> None:
+        """End the restoring of a partition: read from one offset, publish from the committed one."""
+        if partition not in self._restoring:
+            raise ValueError(f"partition {partition} is not restoring")
+        if read_from > committed:
+            raise ValueError(f"partition {partition}: reading from {read_from} would skip {committed}")
+        self._restoring.discard(partition)
+        self._next[partition] = read_from
+        self._publish_from[partition] = committed
+        self._committed[partition] = committed
+
+    def admit(self, batch: Batch) -> NDArray[np.bool_]:
+        """Which rows of the batch are to be worked on; the positions move past them."""
+        self._grow(int(batch.partition.max(initial=-1)))
+        admitted: NDArray[np.bool_] = _admit(batch.partition, batch.offset, self._next)
+        return admitted
+
+    def hold(self, partition: int, offset: int) -> None:
+        """Take the position of a partition back to an offset whose row could not be worked on yet."""
+        self._next[partition] = offset
+
+    def published(self, partition: NDArray[np.int32], offset: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these rows are to be published: those that are not a replay."""
+        fresh: NDArray[np.bool_] = offset >= self._publish_from[partition]
+        return fresh
+
+    def next_offset(self, partition: int) -> int:
+        """The next offset to read of a running partition."""
+        return int(self._next[partition])
+
+    def positions(self) -> dict[int, int]:
+        """What to commit: the next offset of each running partition that moved past its committed one."""
+        return {p: int(self._next[p]) for p in sorted(self.running) if self._next[p] > self._committed[p]}
+
+    def confirm(self, positions: dict[int, int]) -> None:
+        """These positions are committed."""
+        for partition, offset in positions.items():
+            if offset <= self._committed[partition]:
+                raise ValueError(
+                    f"partition {partition}: committed {self._committed[partition]}, now {offset}"
+                )
+            self._committed[partition] = offset
+
+    def _close(self, partition: int) -> None:
+        self._grow(partition)
+        self._next[partition] = _CLOSED
+
+    def _grow(self, partition: int) -> None:
+        missing = partition + 1 - len(self._next)
+        if missing > 0:
+            self._next = np.append(self._next, np.full(missing, _CLOSED, np.int64))
+            self._publish_from = np.append(self._publish_from, np.zeros(missing, np.int64))

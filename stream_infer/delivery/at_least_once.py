@@ -1,0 +1,77 @@
+"""The same loop without transactions: flush, then offsets, then entity state.
+
+State follows the offsets, so that a snapshot is never ahead of them: after a crash the rows between are scored
+again from the state before them, and published a second time. That repeat is the only difference in promise.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from confluent_kafka import KafkaException
+
+from stream_infer.delivery.delivery import Ledger, Outbox, Undone, error_of
+from stream_infer.delivery.membership import Membership, NotAMember
+from stream_infer.errors import DeliveryError
+
+__all__ = ["AtLeastOnce"]
+
+
+class AtLeastOnce:
+    """An idempotent producer; ``commit_offsets`` is the consumer's own commit."""
+
+    def __init__(self, outbox: Outbox, commit_offsets: Callable[[dict[int, int]], None]) -> None:
+        self.ledger = Ledger()
+        self.opened_at: float | None = None
+        self._outbox = outbox
+        self._commit_offsets = commit_offsets
+
+    def open(self) -> None:
+        """Make the producer."""
+        self._outbox.open()
+
+    def begin(self) -> Outbox:
+        """The outbox."""
+        if self.opened_at is None:
+            self.opened_at = time.monotonic()
+        return self._outbox
+
+    def commit(
+        self, positions: dict[int, int], membership: Callable[[], Membership], state: Callable[[], None]
+    ) -> None:
+        """Wait for every ack, commit the offsets, then write the state as of them."""
+        if not self.ledger.balanced():
+            raise DeliveryError(f"conservation is broken: {self.ledger}; nothing of it was committed")
+        try:
+            self._outbox.flush()
+            membership()
+            self._commit_offsets(positions)
+            state()
+        except KafkaException as failure:
+            self._undo(f"{error_of(failure).name()}: {error_of(failure).str()}", failure)
+        except (NotAMember, Undone) as failure:
+            self._undo(str(failure), failure)
+        self._end()
+
+    def abort(self, reason: str) -> None:  # noqa: ARG002 - the signature is the protocol's
+        """Forget what was written since the last commit; it stays in the topics and will be repeated."""
+        self._end()
+
+    def close(self) -> None:
+        """Write out what is queued and let go of the producer."""
+        try:
+            self._outbox.flush()
+        finally:
+            self._outbox.close()
+
+    def _undo(self, reason: str, failure: Exception) -> None:
+        self._end()
+        if isinstance(failure, KafkaException) and error_of(failure).fatal():
+            self._outbox.close()
+            self._outbox.open()
+        raise Undone(reason) from failure
+
+    def _end(self) -> None:
+        self.opened_at = None
+        self.ledger.clear()

@@ -1,0 +1,184 @@
+"""What both delivery modes share: one producer, a count of what went in and out, an end that is known."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from confluent_kafka import KafkaException, Producer
+
+from stream_infer.delivery.client_log import ClientLog
+from stream_infer.delivery.membership import Membership
+from stream_infer.delivery.settings import Settings
+from stream_infer.errors import DeliveryError
+
+__all__ = ["Delivery", "Failures", "Ledger", "Outbox", "Undone", "error_of"]
+
+_LOG = logging.getLogger("stream_infer.delivery")
+_QUEUE_FULL_WAIT_S = 0.05
+_FAILURES_MAX = 20
+_BACKOFF_MAX_S = 2.0
+
+
+class Undone(Exception):  # noqa: N818 - an outcome the worker acts on, not a fault of its own
+    """What was published since the last commit does not count: go back to the committed positions."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The conservation law of one delivery: every input ends as exactly one output."""
+
+    inputs: int = 0
+    scored: int = 0
+    rejected: int = 0
+
+    def balanced(self) -> bool:
+        """Whether each input ended as scored or rejected."""
+        return self.inputs == self.scored + self.rejected
+
+    def clear(self) -> None:
+        """Start the next delivery."""
+        self.inputs = self.scored = self.rejected = 0
+
+
+class Delivery(Protocol):
+    """Brings records and input offsets to the broker together, or not at all."""
+
+    ledger: Ledger
+    opened_at: float | None
+
+    def open(self) -> None:
+        """Connect; raises DeliveryError when the broker takes no producer in time."""
+
+    def begin(self) -> Outbox:
+        """Where to write to; starts a transaction when there is none."""
+
+    def commit(
+        self, positions: dict[int, int], membership: Callable[[], Membership], state: Callable[[], None]
+    ) -> None:
+        """Make everything since ``begin`` count, with these positions; ``state`` writes the entity state due.
+
+        Raises Undone when it does not count; then nothing of it ever will.
+        """
+
+    def abort(self, reason: str) -> None:
+        """Drop everything since ``begin``."""
+
+    def close(self) -> None:
+        """Let go of the producer; an open transaction is aborted."""
+
+
+class Outbox:
+    """A producer with back-pressure: a full queue waits, bounded, instead of failing."""
+
+    def __init__(self, settings: Settings, timeout_s: float) -> None:
+        self._settings = settings
+        self._timeout_s = timeout_s
+        self._log = ClientLog(_LOG)
+        self._failure: str | None = None
+        self.producer: Any = None
+
+    def open(self) -> None:
+        """Make a new producer; the one before, if any, is forgotten with all it still holds."""
+        self._failure = None
+        self.producer = Producer(dict(self._settings), logger=self._log, on_delivery=self._on_delivery)
+
+    def close(self) -> None:
+        """Give up the producer without waiting for what it holds."""
+        if self.producer is not None:
+            self.producer.close(0)
+            self.producer = None
+
+    def write(
+        self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: Any = None
+    ) -> None:
+        """Queue one record. Raises KafkaException, or Undone when the queue stays full."""
+        try:
+            self._produce(topic, value, key, partition, headers)
+        except BufferError:
+            self._write_when_free(topic, value, key, partition, headers)
+
+    def unanswered(self) -> int:
+        """Requests to end a transaction whose answer was lost or bad, since the last call."""
+        self.producer.poll(0)
+        return self._log.take_unanswered()
+
+    def flush(self) -> None:
+        """Wait until every record is acknowledged. Raises Undone when one is not."""
+        try:
+            left = self.producer.flush(self._timeout_s)
+        except SystemError as error:  # the client's logger callback met a fatal error
+            raise Undone(f"flush: {error.__cause__ or error}") from error
+        if left:
+            raise Undone(f"{left} records were not acknowledged within {self._timeout_s:.0f} s")
+        self.check()
+
+    def check(self) -> None:
+        """Raise Undone when a record failed."""
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise Undone(failure)
+
+    def _produce(
+        self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: Any
+    ) -> None:
+        if headers:
+            self.producer.produce(topic, value, key, partition, headers=headers)
+        else:
+            self.producer.produce(topic, value, key, partition)
+
+    def _write_when_free(
+        self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: Any
+    ) -> None:
+        deadline = time.monotonic() + self._timeout_s
+        while time.monotonic() < deadline:
+            self.producer.poll(_QUEUE_FULL_WAIT_S)
+            try:
+                self._produce(topic, value, key, partition, headers)
+            except BufferError:
+                continue
+            return
+        raise Undone(f"the producer's queue stayed full for {self._timeout_s:.0f} s")
+
+    def _on_delivery(self, error: Any, message: Any) -> None:
+        if error is not None and self._failure is None:
+            self._failure = f"{message.topic()}[{message.partition()}]: {error.name()}: {error.str()}"
+
+
+class Failures:
+    """Counts undone deliveries in a row, waits between them, and gives up in the end."""
+
+    def __init__(self, progress: Callable[[], None]) -> None:
+        self._progress = progress
+        self._count = 0
+
+    def clear(self) -> None:
+        """A delivery succeeded."""
+        self._count = 0
+
+    def add(self, reason: str) -> None:
+        """A delivery failed. Raises DeliveryError after too many in a row."""
+        self._count += 1
+        if self._count > _FAILURES_MAX:
+            raise DeliveryError(
+                f"{self._count} deliveries in a row failed, the last one: {reason}. Nothing was committed. "
+                "Cure: see the brokers' logs; if it says MSG_SIZE_TOO_LARGE, raise max.message.bytes of the reject "
+                "topic (`stream-infer topics create` sets it)"
+            )
+        if self._count > 1:
+            pause_s = min(_BACKOFF_MAX_S, 0.02 * 2**self._count)
+            self._progress()
+            time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+
+
+def error_of(failure: KafkaException) -> Any:
+    """The KafkaError inside an exception of the client."""
+    return failure.args[0]

@@ -1,0 +1,180 @@
+"""Scores, rejects, entity state and input offsets in one Kafka transaction.
+
+The rules, each with the failure it prevents:
+
+1. Begin at the first record, never while waiting for input: a transaction times out from its start.
+2. Flush before the offsets: offsets sent while records are in flight wait for a retry timer (100 ms against 4 ms).
+3. Offsets go in with the metadata of a live membership, read after a poll served pending rebalances.
+4. ``commit`` and ``abort`` are resumed while the error says so; anything else ends the transaction.
+5. A fatal error, an unclassified one, or an EndTxn whose answer was not seen ends the *producer*: a new one fences
+   whatever request is still on its way (the late EndTxn, client_log.py).
+6. After anything but a clean commit the caller goes back to the positions that the broker has, never to
+   remembered ones: the commit may have happened.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+from confluent_kafka import KafkaException, TopicPartition
+
+from stream_infer.delivery.delivery import Ledger, Outbox, Undone, error_of
+from stream_infer.delivery.membership import Membership, NotAMember
+from stream_infer.errors import DeliveryError
+
+__all__ = ["ExactlyOnce"]
+
+_LOG = logging.getLogger("stream_infer.delivery")
+_INIT_TIMEOUT_S = 5.0
+
+
+class ExactlyOnce:
+    """One transaction at a time; see the module for its rules.
+
+    ``ready_timeout_s`` bounds how long a broker may refuse a new producer; ``progress`` is called while waiting,
+    ``rebuilt`` with the reason when a producer was replaced.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        input_topic: str,
+        timeout_s: float,
+        *,
+        ready_timeout_s: float,
+        progress: Callable[[], None],
+        rebuilt: Callable[[str], None],
+    ) -> None:
+        self.ledger = Ledger()
+        self.opened_at: float | None = None
+        self._outbox = outbox
+        self._input_topic = input_topic
+        self._timeout_s = timeout_s
+        self._ready_timeout_s = ready_timeout_s
+        self._progress = progress
+        self._rebuilt = rebuilt
+
+    def open(self) -> None:
+        """Make the producer and fence every earlier one of this transactional id."""
+        self._outbox.open()
+        deadline = time.monotonic() + self._ready_timeout_s
+        while True:
+            self._progress()
+            try:
+                self._outbox.producer.init_transactions(_INIT_TIMEOUT_S)
+            except KafkaException as failure:
+                self._retry_init(failure, deadline)
+            else:
+                self._outbox.unanswered()  # what the fencing itself met is settled
+                return
+
+    def begin(self) -> Outbox:
+        """The outbox, inside a transaction."""
+        if self.opened_at is None:
+            try:
+                self._outbox.producer.begin_transaction()
+            except KafkaException as failure:
+                self._undo(failure)
+            self.opened_at = time.monotonic()
+        return self._outbox
+
+    def commit(
+        self, positions: dict[int, int], membership: Callable[[], Membership], state: Callable[[], None]
+    ) -> None:
+        """End the transaction with these positions (rules 2 to 6)."""
+        if not self.ledger.balanced():
+            raise DeliveryError(f"conservation is broken: {self.ledger}; nothing of it was committed")
+        try:
+            self.begin()
+            state()
+            self._outbox.flush()
+            offsets = [TopicPartition(self._input_topic, p, offset) for p, offset in positions.items()]
+            metadata = membership().metadata
+            self._until_done(lambda: self._outbox.producer.send_offsets_to_transaction(offsets, metadata))
+            self._until_done(self._outbox.producer.commit_transaction)
+        except (KafkaException, NotAMember, Undone) as failure:
+            self._undo(failure)
+        self._end()
+        if self._outbox.unanswered():
+            self._rebuild("commit_unanswered")
+
+    def abort(self, reason: str) -> None:
+        """Drop the open transaction, if any."""
+        if self.opened_at is None:
+            return
+        _LOG.info("abort", extra={"fields": {"reason": reason}})
+        self._end()
+        try:
+            self._until_done(self._outbox.producer.abort_transaction)
+        except KafkaException as failure:
+            self._rebuild(f"abort: {error_of(failure).name()}")
+            return
+        if self._outbox.unanswered():
+            self._rebuild("abort_unanswered")
+
+    def close(self) -> None:
+        """Abort what is open and let go of the producer."""
+        try:
+            self.abort("closing")
+        finally:
+            self._outbox.close()
+
+    def _undo(self, failure: Exception) -> NoReturn:
+        """End a transaction that failed, by abort or by a new producer; always raises Undone."""
+        reason = _reason(failure)
+        if isinstance(failure, KafkaException) and _is_fatal(failure):
+            self._end()
+            self._rebuild(reason)
+        else:
+            self.abort(reason)
+        raise Undone(reason) from failure
+
+    def _rebuild(self, reason: str) -> None:
+        _LOG.warning("new producer", extra={"fields": {"reason": reason}})
+        self._rebuilt(reason.partition(":")[0])
+        self._outbox.close()
+        self.open()
+
+    def _end(self) -> None:
+        self.opened_at = None
+        self.ledger.clear()
+
+    def _until_done(self, step: Callable[[], None]) -> None:
+        """Call a step until it stops asking to be called again, or its time is over."""
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            self._progress()
+            try:
+                return step()
+            except KafkaException as failure:
+                if not error_of(failure).retriable() or time.monotonic() > deadline:
+                    raise
+
+    def _retry_init(self, failure: KafkaException, deadline: float) -> None:
+        error = error_of(failure)
+        if time.monotonic() > deadline or (error.fatal() and not error.retriable()):
+            raise DeliveryError(
+                f"no transactional producer: {error.str()}. Cure: see that the brokers are up, that the principal "
+                "has Write and Describe on the transactional id (prefix app.id), and delivery.transaction_timeout_ms against the "
+                "brokers' transaction.max.timeout.ms"
+            ) from failure
+        _LOG.warning("waiting for the transaction coordinator", extra={"fields": {"reason": error.str()}})
+        if error.fatal() or not error.retriable():
+            self._outbox.close()
+            self._outbox.open()
+        time.sleep(0.1)
+
+
+def _is_fatal(failure: KafkaException) -> bool:
+    """Fatal, or of neither class: treat as fatal (rdkafka.h). A time-out that was retried to the end is unknown."""
+    error = error_of(failure)
+    return bool(error.fatal() or not error.txn_requires_abort())
+
+
+def _reason(failure: Exception) -> str:
+    if isinstance(failure, KafkaException):
+        return f"{error_of(failure).name()}: {error_of(failure).str()}"
+    return str(failure)

@@ -1,0 +1,114 @@
+"""librdkafka settings of the worker's clients, each with its reason.
+
+Users may override any of them that is not unsafe; the ones in ``*_FIXED`` carry the delivery promise and are put
+on top last.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+__all__ = ["Settings", "consumer_settings", "producer_settings", "reader_settings"]
+
+Settings = Mapping[str, Any]
+"""librdkafka settings by their names there."""
+
+GroupProtocol = Literal["classic", "consumer"]
+
+_COMMON: dict[str, Any] = {
+    # With the default (rebootstrap) send_offsets_to_transaction() may never return once all brokers were gone.
+    "metadata.recovery.strategy": "none",
+    "socket.nagle.disable": True,
+    "socket.timeout.ms": 10_000,
+    "reconnect.backoff.ms": 20,
+    "reconnect.backoff.max.ms": 1_000,
+    "retry.backoff.ms": 1,
+    "retry.backoff.max.ms": 100,
+    "log.connection.close": False,
+}
+
+_CONSUMER: dict[str, Any] = {
+    "check.crcs": True,
+    "fetch.queue.backoff.ms": 2,  # the default, a second, stalls a drain for most of that second
+    "fetch.wait.max.ms": 100,
+    "fetch.message.max.bytes": 1_048_576,
+    "queued.min.messages": 20_000,
+    "queued.max.messages.kbytes": 16_384,  # per partition; the default is 64 MiB
+    "max.poll.interval.ms": 120_000,
+}
+
+_CONSUMER_FIXED: dict[str, Any] = {
+    "enable.auto.commit": False,  # offsets belong to the transaction
+    "enable.auto.offset.store": False,
+    "isolation.level": "read_committed",  # also makes OffsetFetch wait for offsets that are in doubt
+    "auto.offset.reset": "error",  # where to start is the worker's decision, never the client's
+    "enable.partition.eof": False,
+}
+
+# The session time-out is the outage after a kill -9; librdkafka's default is 45 s. KIP-848 has it on the broker.
+_CLASSIC: dict[str, Any] = {
+    "partition.assignment.strategy": "cooperative-sticky",
+    "session.timeout.ms": 6_000,
+    "heartbeat.interval.ms": 1_500,
+}
+
+_PRODUCER: dict[str, Any] = {
+    "linger.ms": 5,
+    "batch.num.messages": 10_000,
+    "batch.size": 1_000_000,
+    "queue.buffering.max.messages": 500_000,
+    "queue.buffering.max.kbytes": 262_144,
+    "message.max.bytes": 100_000_000,  # whatever was consumed can be rejected with its bytes
+    "sticky.partitioning.linger.ms": 0,
+}
+
+_PRODUCER_FIXED: dict[str, Any] = {
+    "enable.idempotence": True,
+    "acks": "all",
+    "delivery.report.only.error": True,
+}
+
+
+def consumer_settings(
+    connection: Settings, extra: Settings, group: str, protocol: GroupProtocol
+) -> dict[str, Any]:
+    """Settings of the input consumer."""
+    membership = _CLASSIC if protocol == "classic" else {}
+    return {
+        **_COMMON,
+        **_CONSUMER,
+        **membership,
+        **connection,
+        **extra,
+        **_CONSUMER_FIXED,
+        "group.id": group,
+        "group.protocol": protocol,
+    }
+
+
+def producer_settings(
+    connection: Settings, extra: Settings, transactional_id: str | None, transaction_timeout_ms: int
+) -> dict[str, Any]:
+    """Settings of the worker's one producer; without a transactional id it is only idempotent."""
+    # A record must fail before the transaction does, or the failure is a fenced producer instead of an error.
+    bounded = {"message.timeout.ms": int(transaction_timeout_ms * 0.9)}
+    settings = {**_COMMON, **_PRODUCER, **bounded, **connection, **extra, **_PRODUCER_FIXED}
+    if transactional_id is not None:
+        settings["transactional.id"] = transactional_id
+        settings["transaction.timeout.ms"] = transaction_timeout_ms
+        settings["debug"] = "eos"  # its lines are the only sign of a commit whose answer was lost
+    return settings
+
+
+def reader_settings(connection: Settings, extra: Settings, group: str) -> dict[str, Any]:
+    """Settings of a consumer that only reads given partitions to their end; it never joins or commits."""
+    return {
+        **_COMMON,
+        **_CONSUMER,
+        **connection,
+        **extra,
+        **_CONSUMER_FIXED,
+        "group.id": group,
+        "auto.offset.reset": "earliest",
+        "enable.partition.eof": True,
+        "queued.max.messages.kbytes": 65_536,
+    }

@@ -1,0 +1,252 @@
+"""The input consumer: batches in, membership and rebalances out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any, Protocol
+
+import numpy as np
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from numpy.typing import NDArray
+
+from stream_infer.delivery.client_log import ClientLog
+from stream_infer.delivery.membership import Membership
+from stream_infer.delivery.settings import Settings
+from stream_infer.errors import BrokerError
+from stream_infer.records import Batch
+
+__all__ = ["BatchLimits", "Rebalances", "Source"]
+
+_LOG = logging.getLogger("stream_infer.source")
+_TIMESTAMPS_SAMPLED = 64
+
+_STOPPING = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant Read on the input topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "grant Read on the consumer group (app.id)",
+    KafkaError.SASL_AUTHENTICATION_FAILED: "check kafka.sasl_username and kafka.sasl_password",
+    KafkaError._AUTO_OFFSET_RESET: (  # noqa: SLF001 - confluent-kafka's public name for it
+        "the committed offset is no longer in the topic: its retention is shorter than the worker was away; "
+        'lengthen its retention; to go on without what is missing set input.on_gap = "skip"'
+    ),
+}
+"""Errors of the consumer that no retry mends, each with its cure."""
+
+
+class Rebalances(Protocol):
+    """Who must know of a rebalance before it is answered."""
+
+    def assigned(self, partitions: Sequence[int]) -> None:
+        """These partitions are ours from now on; they are paused."""
+
+    def revoked(self, partitions: Sequence[int], *, lost: bool) -> None:
+        """These partitions are about to go; ``lost``: they may have gone before."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """What cuts a batch: a count, a size, or (0 = at once) a wait for more."""
+
+    max_events: int
+    max_bytes: int
+    linger_ms: float = 0.0
+
+
+class Source:
+    """Polls one topic as a member of a group.
+
+    A batch is what arrived while the previous one was in work: one blocking poll for the first record, then all
+    that is there, up to the limits. ``all_timestamps``: every record's timestamp is wanted (no time field); otherwise
+    a sample of each batch is enough, for the latency metric.
+    """
+
+    def __init__(self, settings: Settings, topic: str, limits: BatchLimits, *, all_timestamps: bool) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._limits = limits
+        self._rebalances: Rebalances | None = None
+        self._all_timestamps = all_timestamps
+        self._held: list[Message] = []
+        self._paused: set[int] = set()
+        self._consumer: Any = None
+        self.cut_by = "empty"
+
+    def open(self, rebalances: Rebalances) -> None:
+        """Join the group. Partitions come and go later, during ``poll``, as ``rebalances`` is told."""
+        self._rebalances = rebalances
+        self._consumer = Consumer(dict(self._settings), logger=ClientLog(_LOG))
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def close(self) -> None:
+        """Leave the group."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+    def poll(self, wait_s: float) -> Batch | None:
+        """Take a batch; rebalances are served in here. Raises BrokerError on what no retry mends."""
+        messages = self._held or self._take_first(wait_s)
+        self._held = []
+        if not messages:
+            self.cut_by = "empty"
+            return None
+        missing = self._limits.max_events - len(messages)
+        if missing > 0:
+            messages += self._consumer.consume(missing, self._limits.linger_ms / 1000)
+        self.cut_by = self._cut(len(messages))
+        return self._batch(messages)
+
+    def serve(self) -> None:
+        """Serve a pending rebalance without taking a batch; a record that comes along is held for the next one."""
+        message = self._consumer.poll(0)
+        if message is not None:
+            self._held.append(message)
+
+    def membership(self) -> Membership:
+        """The live membership, for a transaction. Raises NotAMember."""
+        return Membership.parse(self._consumer.consumer_group_metadata(), self._settings["group.id"])
+
+    def committed(self, partitions: Iterable[int], timeout_s: float) -> dict[int, int | None]:
+        """Committed offsets, stable ones (in-doubt ones are waited for); None where there is none.
+
+        Raises KafkaException on a time-out, which an open transaction of a dead worker can cause.
+        """
+        wanted = [TopicPartition(self._topic, p) for p in partitions]
+        found = self._consumer.committed(wanted, timeout_s)
+        for entry in found:
+            if entry.error is not None:
+                raise KafkaException(entry.error)
+        return {entry.partition: entry.offset if entry.offset >= 0 else None for entry in found}
+
+    def bounds(self, partition: int, timeout_s: float) -> tuple[int, int]:
+        """First offset and end of a partition, asked of the broker."""
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout_s)
+        return low, high
+
+    def end_seen(self, partition: int) -> int | None:
+        """End of a partition as of the last fetch, or None; costs no request."""
+        bounds = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
+        return bounds[1] if bounds is not None and bounds[1] >= 0 else None
+
+    def commit(self, positions: dict[int, int]) -> None:
+        """Commit offsets outside a transaction and wait for the answer. Raises KafkaException."""
+        offsets = [TopicPartition(self._topic, p, offset) for p, offset in positions.items()]
+        for entry in self._consumer.commit(offsets=offsets, asynchronous=False):
+            if entry.error is not None:
+                raise KafkaException(entry.error)
+
+    def pause(self, partitions: Iterable[int]) -> None:
+        """Stop fetching these partitions; what was prefetched is dropped."""
+        fresh = [p for p in partitions if p not in self._paused]
+        self._held = [m for m in self._held if m.partition() not in fresh]
+        if fresh:
+            self._consumer.pause([TopicPartition(self._topic, p) for p in fresh])
+            self._paused.update(fresh)
+
+    def resume_at(self, partition: int, offset: int) -> None:
+        """Go on with a paused partition at an offset. Raises KafkaException when it is no longer ours."""
+        self._consumer.seek(TopicPartition(self._topic, partition, offset))
+        self._consumer.resume([TopicPartition(self._topic, partition)])
+        self._paused.discard(partition)
+
+    def _take_first(self, wait_s: float) -> list[Message]:
+        message = self._consumer.poll(wait_s)
+        return [] if message is None else [message]
+
+    def _cut(self, count: int) -> str:
+        if count >= self._limits.max_events:
+            return "max_events"
+        return "linger" if self._limits.linger_ms > 0 else "arrived"
+
+    def _batch(self, messages: list[Message]) -> Batch | None:
+        errors = list(map(Message.error, messages))
+        if errors.count(None) != len(errors):
+            for error in filter(None, errors):
+                self._meet(error)
+            messages = [m for m, error in zip(messages, errors, strict=True) if error is None]
+            if not messages:
+                return None
+        return self._columns(messages)
+
+    def _columns(self, messages: list[Message]) -> Batch:
+        values = list(map(Message.value, messages))
+        null = np.zeros(len(values), np.bool_)
+        if None in values:
+            null[:] = [v is None for v in values]
+            payloads = [v or b"" for v in values]
+        else:
+            payloads = values
+        ends = np.cumsum(np.fromiter(map(len, payloads), np.int64, len(values)))
+        kept = self._kept_within_bytes(ends)
+        if kept < len(messages):
+            self._held = messages[kept:]
+            self.cut_by = "max_bytes"
+            return self._columns(messages[:kept])
+        count = len(messages)
+        headers = list(map(Message.headers, messages))
+        return Batch(
+            np.frombuffer(b"".join(payloads), np.uint8),
+            ends,
+            null,
+            np.fromiter(map(Message.partition, messages), np.int32, count),
+            np.fromiter(map(Message.offset, messages), np.int64, count),
+            self._timestamps(messages),
+            values,
+            list(map(Message.key, messages)),
+            None if headers.count(None) == count else headers,
+        )
+
+    def _kept_within_bytes(self, ends: NDArray[np.int64]) -> int:
+        if ends[-1] <= self._limits.max_bytes:
+            return len(ends)
+        return max(1, int(np.searchsorted(ends, self._limits.max_bytes, side="right")))
+
+    def _timestamps(self, messages: list[Message]) -> NDArray[np.int64]:
+        if self._all_timestamps or len(messages) <= _TIMESTAMPS_SAMPLED:
+            return np.fromiter((m.timestamp()[1] for m in messages), np.int64, len(messages))
+        sampled = np.full(len(messages), -1, np.int64)
+        step = len(messages) // _TIMESTAMPS_SAMPLED
+        sampled[::step] = [m.timestamp()[1] for m in messages[::step]]
+        return sampled
+
+    def _meet(self, error: KafkaError) -> None:
+        code = error.code()
+        if code == KafkaError._MAX_POLL_EXCEEDED:  # noqa: SLF001
+            _LOG.warning("max.poll.interval.ms exceeded, the partitions are lost")
+        elif code in _STOPPING:
+            raise BrokerError(f"consumer: {error.str()}. Cure: {_STOPPING[code]}")
+        elif error.fatal():
+            raise BrokerError(f"consumer: fatal: {error.str()}. Cure: start the worker again")
+        else:
+            _LOG.warning("consumer error", extra={"fields": {"code": error.name(), "reason": error.str()}})
+
+    def _on_assign(self, consumer: Any, assigned: list[TopicPartition]) -> None:
+        numbers = [tp.partition for tp in assigned]
+        # The offset is a placeholder: nothing is read before the state is restored and resume_at() seeks. The
+        # beginning is the one placeholder from which a lost seek shows: as stale rows, never as a gap.
+        consumer.incremental_assign(
+            list(map(TopicPartition, repeat(self._topic), numbers, repeat(OFFSET_BEGINNING)))
+        )
+        self._paused.difference_update(numbers)
+        if numbers and self._rebalances is not None:
+            self.pause(numbers)
+            self._rebalances.assigned(numbers)
+
+    def _on_revoke(self, consumer: Any, revoked: list[TopicPartition]) -> None:
+        self._release(consumer, [tp.partition for tp in revoked], lost=False)
+
+    def _on_lost(self, consumer: Any, lost: list[TopicPartition]) -> None:
+        self._release(consumer, [tp.partition for tp in lost], lost=True)
+
+    def _release(self, consumer: Any, numbers: list[int], *, lost: bool) -> None:
+        self._held = [m for m in self._held if m.partition() not in numbers]
+        try:
+            if numbers and self._rebalances is not None:
+                self._rebalances.revoked(numbers, lost=lost)
+        finally:
+            self._paused.difference_update(numbers)
+            consumer.incremental_unassign([TopicPartition(self._topic, p) for p in numbers])

@@ -1,0 +1,110 @@
+"""The compacted topic that entity state is written to, and read back from.
+
+A record is one entity (key ``e`` + name) or the partition's marker (key ``m``). Each entity's record says as of which
+input offset it holds; the marker says from which input offset a replay must start so that nothing is missing.
+Both are written inside the delivery, so they never disagree with the committed offsets.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from stream_infer.delivery.client_log import ClientLog
+from stream_infer.delivery.settings import Settings
+from stream_infer.errors import BrokerError
+
+__all__ = ["MARKER_KEY", "StateReader", "pack_marker", "unpack_marker"]
+
+_LOG = logging.getLogger("stream_infer.state")
+_MARKER = struct.Struct("<Bq")
+_MARKER_VERSION = 1
+_RECORDS_PER_READ = 2_000
+
+MARKER_KEY = b"m"
+
+Load = Callable[[int, Sequence[bytes], Sequence[bytes | None]], None]
+
+
+def pack_marker(replay_from: int) -> bytes:
+    """The value of a marker: replay the input from this offset."""
+    return _MARKER.pack(_MARKER_VERSION, replay_from)
+
+
+def unpack_marker(value: bytes | None) -> int | None:
+    """The offset in a marker; None for a tombstone or a form this version does not know."""
+    if value is None or len(value) != _MARKER.size:
+        return None
+    version, replay_from = _MARKER.unpack(value)
+    return replay_from if version == _MARKER_VERSION else None
+
+
+class StateReader:
+    """Reads whole partitions of the state topic, a slice per call, so that its caller can go on polling."""
+
+    def __init__(self, settings: Settings, topic: str, load: Load) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._load = load
+        self._consumer: Any = None
+        self._markers: dict[int, int | None] = {}
+        self._unfinished: set[int] = set()
+
+    def start(self, partitions: Iterable[int]) -> None:
+        """Begin to read these partitions from their beginning; what was being read is forgotten."""
+        if self._consumer is None:
+            self._consumer = Consumer(dict(self._settings), logger=ClientLog(_LOG))
+        self._unfinished = set(partitions)
+        self._markers = dict.fromkeys(self._unfinished)
+        self._consumer.assign(
+            [TopicPartition(self._topic, p, OFFSET_BEGINNING) for p in sorted(self._unfinished)]
+        )
+
+    def step(self, wait_s: float) -> dict[int, int | None] | None:
+        """Read a slice. The markers by partition when all are read to their end, None before that."""
+        if self._unfinished:
+            self._take(self._consumer.consume(_RECORDS_PER_READ, wait_s))
+        if self._unfinished:
+            return None
+        self._consumer.unassign()
+        return self._markers
+
+    def close(self) -> None:
+        """Let go of the consumer."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+    def _take(self, messages: list[Message]) -> None:
+        entities: dict[int, tuple[list[bytes], list[bytes | None]]] = {}
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._meet(error, message)
+            elif message.key() == MARKER_KEY:
+                self._markers[message.partition()] = unpack_marker(message.value())
+            else:
+                keys, values = entities.setdefault(message.partition(), ([], []))
+                keys.append(message.key() or b"")
+                values.append(message.value())
+        for partition, (keys, values) in entities.items():
+            self._load(partition, keys, values)
+
+    def _meet(self, error: KafkaError, message: Message) -> None:
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - confluent-kafka's public name for it
+            self._unfinished.discard(message.partition())
+        elif error.code() in {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._UNKNOWN_TOPIC}:  # noqa: SLF001
+            raise BrokerError(
+                f"state topic {self._topic!r}: {error.str()}. Cure: grant Read and Write on it, or create it with "
+                "`stream-infer topics create`"
+            )
+        elif error.fatal():
+            raise KafkaException(error)
+        else:
+            _LOG.warning(
+                "state reader error", extra={"fields": {"code": error.name(), "reason": error.str()}}
+            )

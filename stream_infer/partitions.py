@@ -1,0 +1,148 @@
+"""The partitions this worker owns, from assignment to revocation: restored, read, parked, rewound, given up."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.assignment import Assignment
+from stream_infer.checkpoint import Checkpoint
+from stream_infer.delivery.delivery import Delivery
+from stream_infer.delivery.source import Source
+from stream_infer.records import Batch
+from stream_infer.restore import Restore
+
+__all__ = ["Partitions"]
+
+_LOG = logging.getLogger("stream_infer.partitions")
+_PARKED_S = 1.0
+
+
+class _Table(Protocol):
+    def drop(self, partition: int) -> None: ...
+
+
+class Partitions:
+    """Answers rebalances, and keeps assignment, entity table and fetching in step.
+
+    A revoke always drops the open delivery: the broker checks that we are a member, not that a partition is still
+    ours, and the client does not reliably say when it was lost (librdkafka #5604). What was in the
+    delivery is read again, by whoever owns it then. ``changed`` is called after each change, with its reason.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        delivery: Delivery,
+        assignment: Assignment,
+        table: _Table,
+        checkpoint: Checkpoint,
+        restore: Restore,
+        changed: Callable[[str], None],
+    ) -> None:
+        self._source = source
+        self._delivery = delivery
+        self._assignment = assignment
+        self._table = table
+        self._checkpoint = checkpoint
+        self._restore = restore
+        self._changed = changed
+        self._parked: dict[int, tuple[int, float]] = {}
+
+    def assigned(self, partitions: Sequence[int]) -> None:
+        """Restore these partitions before anything of them is read."""
+        self._assignment.assign(partitions)
+        self._restore.forget()
+        self._tell("assigned", partitions)
+
+    def revoked(self, partitions: Sequence[int], *, lost: bool) -> None:
+        """Drop the open delivery and give these partitions up; the kept ones are rewound."""
+        reason = "lost" if lost else "revoked"
+        if self._delivery.opened_at is not None:
+            self._delivery.abort(reason)
+            self._rewind_all()
+        self._assignment.revoke(partitions)
+        self._checkpoint.forget(partitions)
+        for partition in partitions:
+            self._parked.pop(partition, None)
+            self._table.drop(partition)
+        self._restore.forget()
+        self._tell(reason, partitions)
+
+    def rewind(self, reason: str) -> None:
+        """Go back to what the broker has, in every partition."""
+        self._rewind_all()
+        self._tell(f"rewound: {reason}", self._assignment.owned)
+
+    def step(self) -> None:
+        """Do a slice of restoring, and try again what was parked long enough."""
+        self._restore.step()
+        now = time.monotonic()
+        for partition, (offset, until) in list(self._parked.items()):
+            if now >= until:
+                del self._parked[partition]
+                self._source.resume_at(partition, offset)
+
+    def close(self) -> None:
+        """Let go of what restoring holds."""
+        self._restore.close()
+
+    def busy(self) -> bool:
+        """Whether ``step`` has work to do at once."""
+        return bool(self._assignment.restoring)
+
+    def admit(self, batch: Batch) -> Batch:
+        """The rows that are ours to work on now, in order; the positions move past them."""
+        admitted = self._assignment.admit(batch)
+        return batch if admitted.all() else batch.take(admitted)
+
+    def park(self, batch: Batch, waiting: NDArray[np.int64]) -> Batch:
+        """Leave out each partition of the batch from its first waiting row on, and read that row again later."""
+        kept = np.ones(len(batch), np.bool_)
+        for partition in np.unique(batch.partition[waiting]).tolist():
+            first = int(waiting[batch.partition[waiting] == partition][0])
+            offset = int(batch.offset[first])
+            kept[first:] &= batch.partition[first:] != partition
+            self._source.pause([partition])
+            self._assignment.hold(partition, offset)
+            self._parked[partition] = (offset, time.monotonic() + _PARKED_S)
+        return batch.take(kept)
+
+    def published(self, batch: Batch) -> NDArray[np.bool_]:
+        """Which rows of the batch are to be published; the others are a replay."""
+        return self._assignment.published(batch.partition, batch.offset)
+
+    def positions(self) -> dict[int, int]:
+        """What a commit has to say of the input."""
+        return self._assignment.positions()
+
+    def confirm(self, positions: dict[int, int]) -> None:
+        """These positions are committed."""
+        self._assignment.confirm(positions)
+
+    def unsaved(self) -> dict[int, int]:
+        """Positions of the running partitions with state that only this process has."""
+        running = {
+            p: self._assignment.next_offset(p) for p in self._assignment.running - self._assignment.replaying
+        }
+        return {p: offset for p, offset in running.items() if not self._checkpoint.clean({p: offset})}
+
+    def _rewind_all(self) -> None:
+        running = self._assignment.running
+        self._source.pause(running)
+        self._parked.clear()
+        self._assignment.rewind(running)
+        self._checkpoint.forget(running)
+        self._restore.forget()
+
+    def _tell(self, reason: str, partitions: Iterable[int]) -> None:
+        _LOG.info(
+            reason,
+            extra={"fields": {"partitions": sorted(partitions), "owned": sorted(self._assignment.owned)}},
+        )
+        self._changed(reason.partition(":")[0])

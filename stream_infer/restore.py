@@ -1,0 +1,151 @@
+"""The one recovery path: committed offsets, state, replay.
+
+Start, rebalance, abort and crash all end here. For each restoring partition, outside the rebalance callback:
+
+1. ask the broker for the committed offset (a stable one: what is in doubt is waited for);
+2. load the partition's state, a slice per step, while the other partitions go on;
+3. seek the input to the offset that the state's marker names and place the partition: rows below the committed
+   offset are replayed into the state and not published.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from confluent_kafka import KafkaException
+
+from stream_infer.assignment import Assignment
+from stream_infer.delivery.source import Source
+from stream_infer.delivery.state_topic import StateReader
+from stream_infer.errors import BrokerError
+
+__all__ = ["Restore", "StartPolicy"]
+
+_LOG = logging.getLogger("stream_infer.restore")
+_ASK_S = 1.0
+_SLICE_S = 0.1
+
+
+class _Table(Protocol):
+    def drop(self, partition: int) -> None: ...
+
+
+class StartPolicy:
+    """Where to begin without a committed offset, and what to do when the input no longer has it."""
+
+    def __init__(self, start: Literal["earliest", "latest"], on_gap: Literal["stop", "skip"]) -> None:
+        self.start = start
+        self.on_gap = on_gap
+
+    def committed(self, partition: int, committed: int | None, bounds: tuple[int, int]) -> int:
+        """The offset to publish from. Raises BrokerError when records were lost and the policy is to stop."""
+        low, high = bounds
+        if committed is None:
+            return low if self.start == "earliest" else high
+        if committed > high:
+            raise BrokerError(
+                f"partition {partition} ends at {high}, before the committed offset {committed}: the topic was made "
+                "anew. Cure: reset the group's offsets, or choose another app.id"
+            )
+        if committed < low and self.on_gap == "stop":
+            raise BrokerError(
+                f"partition {partition} begins at {low}, after the committed offset {committed}: {low - committed} "
+                "events fell out of the topic unread. Cure: lengthen its retention; to go on without them set "
+                'input.on_gap = "skip"'
+            )
+        return max(committed, low)
+
+
+class Restore:
+    """Brings restoring partitions back to where the broker says they are.
+
+    ``restored`` is called with the partition, the seconds it took and the number of rows to replay.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        assignment: Assignment,
+        reader: StateReader,
+        table: _Table,
+        policy: StartPolicy,
+        restored: Callable[[int, float, int], None],
+    ) -> None:
+        self._source = source
+        self._assignment = assignment
+        self._reader = reader
+        self._table = table
+        self._policy = policy
+        self._restored = restored
+        self._loading: dict[int, int] = {}
+        self._began_at = 0.0
+
+    def forget(self) -> None:
+        """The set of restoring partitions changed: begin again with the next step."""
+        self._loading = {}
+
+    def step(self) -> None:
+        """Do a slice of the work, a fraction of a second at most."""
+        wanted = self._assignment.restoring
+        if not wanted:
+            return
+        if not self._loading:
+            self._begin(wanted)
+            return
+        markers = self._reader.step(_SLICE_S)
+        if markers is not None:
+            self._place(markers)
+
+    def close(self) -> None:
+        """Let go of the reader."""
+        self._reader.close()
+
+    def _begin(self, partitions: frozenset[int]) -> None:
+        self._began_at = time.monotonic()
+        try:
+            committed = self._source.committed(partitions, _ASK_S)
+            starts = {
+                p: self._policy.committed(p, offset, self._source.bounds(p, _ASK_S))
+                for p, offset in committed.items()
+            }
+        except KafkaException as failure:
+            _LOG.info("waiting for stable offsets", extra={"fields": {"reason": str(failure.args[0])}})
+            return
+        for partition in partitions:
+            self._table.drop(partition)
+        self._reader.start(partitions)
+        self._loading = starts
+
+    def _place(self, markers: dict[int, int | None]) -> None:
+        loading, self._loading = self._loading, {}
+        for partition, committed in loading.items():
+            read_from = self._read_from(partition, markers[partition], committed)
+            self._assignment.place(partition, read_from, committed)
+            self._source.resume_at(partition, read_from)
+            took_s = time.monotonic() - self._began_at
+            _LOG.info(
+                "restored",
+                extra={
+                    "fields": {
+                        "partition": partition,
+                        "read_from": read_from,
+                        "committed": committed,
+                        "took_s": round(took_s, 3),
+                    }
+                },
+            )
+            self._restored(partition, took_s, committed - read_from)
+
+    def _read_from(self, partition: int, marker: int | None, committed: int) -> int:
+        if marker is None:
+            return committed
+        low, _ = self._source.bounds(partition, _ASK_S)
+        if marker < low:
+            _LOG.warning(
+                "the input no longer holds all rows of the replay; windows may start short",
+                extra={"fields": {"partition": partition, "marker": marker, "first_offset": low}},
+            )
+        return min(max(marker, low), committed)

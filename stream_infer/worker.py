@@ -1,0 +1,234 @@
+"""The worker: poll -> decode -> window -> score -> judge -> publish -> commit, on one thread.
+
+Read ``run`` and ``turn``, then ``work`` and ``commit``: that is the life of a batch. Whatever goes wrong between two
+commits ends the same way: the delivery is dropped and the partitions go back to what the broker has (restore.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.checkpoint import Checkpoint
+from stream_infer.delivery.delivery import Delivery, Failures, Undone
+from stream_infer.delivery.source import Source
+from stream_infer.pace import CommitPace
+from stream_infer.partitions import Partitions
+from stream_infer.publish import Publisher
+from stream_infer.records import Batch, Columns, Rejects, Scores
+
+__all__ = ["Decoded", "Decoder", "Observer", "Scorer", "Stages", "Worker"]
+
+_LOG = logging.getLogger("stream_infer.worker")
+_IDLE_WAIT_S = 0.25
+
+
+class Decoded(Protocol):
+    """What a decoder returns; ``waiting`` are rows whose schema cannot be had now."""
+
+    columns: Columns
+    rejects: Rejects
+    waiting: NDArray[np.int64]
+
+
+class Decoder(Protocol):
+    """Batch -> columns."""
+
+    def decode(self, batch: Batch) -> Decoded:
+        """Decode every row."""
+
+
+class Scorer(Protocol):
+    """Window, score and judge."""
+
+    def score(
+        self, columns: Columns, partition: NDArray[np.int32], offset: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], Scores, list[Rejects]]:
+        """Score the rows; the first result says which of them have scores."""
+
+
+class Observer(Protocol):
+    """Who is told what the worker does: per batch or per event that matters, never per record."""
+
+    def progressed(self) -> None:
+        """The owner thread is alive."""
+
+    def worked(self, batch: Batch, cut_by: str, took_s: dict[str, float]) -> None:
+        """A batch went through the stages, each in so many seconds."""
+
+    def published(self, columns: Columns, scores: Scores, rejects: Sequence[Rejects]) -> None:
+        """These rows were published."""
+
+    def committed(self, positions: dict[int, int], took_s: float) -> None:
+        """A delivery counts."""
+
+    def undone(self, reason: str) -> None:
+        """A delivery was dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What a batch goes through between poll and commit."""
+
+    decoder: Decoder
+    scorer: Scorer
+    publisher: Publisher
+    checkpoint: Checkpoint
+
+
+class Worker:
+    """Owns every Kafka call. ``stop`` may be called from anywhere, the rest from one thread."""
+
+    def __init__(
+        self,
+        source: Source,
+        partitions: Partitions,
+        stages: Stages,
+        delivery: Delivery,
+        pace: CommitPace,
+        observer: Observer,
+    ) -> None:
+        self._source = source
+        self._partitions = partitions
+        self._stages = stages
+        self._delivery = delivery
+        self._pace = pace
+        self._observer = observer
+        self._failures = Failures(observer.progressed)
+        self._stopping = False
+        self._committed_at = 0.0
+
+    def run(self, drain_timeout_s: float) -> None:
+        """Work until ``stop``, then finish what is in hand and leave the group."""
+        try:
+            self._delivery.open()
+            self._source.open(self._partitions)
+            while not self._stopping:
+                self.turn()
+            self._drain(time.monotonic() + drain_timeout_s)
+        finally:
+            self._close()
+
+    def stop(self) -> None:
+        """Ask ``run`` to drain and return."""
+        self._stopping = True
+
+    def turn(self) -> None:
+        """One round: restore a slice, take a batch, work on it, commit when due."""
+        self._observer.progressed()
+        self._partitions.step()
+        batch = self._source.poll(self._wait_s())
+        try:
+            if batch is not None:
+                self.work(batch)
+            if self._due():
+                self.commit()
+        except Undone as undone:
+            self._undo(undone.reason)
+
+    def work(self, batch: Batch) -> None:
+        """Take a batch from payloads to published results, inside the open delivery."""
+        began_at = time.perf_counter()
+        batch, decoded = self._decode(self._partitions.admit(batch))
+        decoded_at = time.perf_counter()
+        columns = decoded.columns
+        scored, scores, rejects = self._stages.scorer.score(
+            columns, batch.partition[columns.rows], batch.offset[columns.rows]
+        )
+        scored_at = time.perf_counter()
+        self._publish(batch, columns.take(scored), scores, [decoded.rejects, *rejects])
+        published_at = time.perf_counter()
+        self._stages.checkpoint.worked(len(batch), published_at - began_at)
+        took_s = {
+            "decode": decoded_at - began_at,
+            "score": scored_at - decoded_at,
+            "publish": published_at - scored_at,
+        }
+        self._observer.worked(batch, self._source.cut_by, took_s)
+
+    def commit(self) -> None:
+        """Make the open delivery count, with the positions it brings the input to. Raises Undone."""
+        self._source.serve()  # a rebalance that waits is answered now, and may drop the delivery
+        if self._delivery.opened_at is None:
+            return
+        began_at = time.monotonic()
+        positions = self._partitions.positions()
+        self._delivery.commit(positions, self._source.membership, self._write_state(positions))
+        self._partitions.confirm(positions)
+        self._failures.clear()
+        self._committed_at = time.monotonic()
+        self._observer.committed(positions, self._committed_at - began_at)
+
+    def _decode(self, batch: Batch) -> tuple[Batch, Decoded]:
+        decoded = self._stages.decoder.decode(batch)
+        while len(decoded.waiting):
+            batch = self._partitions.park(batch, decoded.waiting)
+            decoded = self._stages.decoder.decode(batch)
+        return batch, decoded
+
+    def _publish(self, batch: Batch, columns: Columns, scores: Scores, rejects: Sequence[Rejects]) -> None:
+        due = self._partitions.published(batch)
+        if not due.all():
+            wanted = due[columns.rows]
+            columns, scores = columns.take(wanted), scores.take(wanted)
+            rejects = [reject.take(due) for reject in rejects]
+        if due.any():
+            self._delivery.ledger.inputs += int(np.count_nonzero(due))
+            self._stages.publisher.publish(batch, columns, scores, rejects)
+            self._observer.published(columns, scores, rejects)
+
+    def _write_state(self, positions: dict[int, int], *, everything: bool = False) -> Callable[[], None]:
+        def write() -> None:
+            self._stages.checkpoint.write(self._delivery.begin(), positions, everything=everything)
+
+        return write
+
+    def _due(self) -> bool:
+        opened_at = self._delivery.opened_at
+        if opened_at is None:
+            return False
+        full = self._source.cut_by in {"max_events", "max_bytes"}
+        events = self._delivery.ledger.inputs
+        return self._pace.due(time.monotonic(), opened_at, self._committed_at, events, full=full)
+
+    def _wait_s(self) -> float:
+        if self._partitions.busy():
+            return 0.0
+        if self._delivery.opened_at is None:
+            return _IDLE_WAIT_S
+        return self._pace.wait_s(time.monotonic(), self._delivery.opened_at, self._committed_at)
+
+    def _undo(self, reason: str) -> None:
+        """Nothing since the last commit counts: drop it and go back."""
+        self._delivery.abort(reason)
+        self._observer.undone(reason)
+        self._partitions.rewind(reason)
+        self._failures.add(reason)
+
+    def _drain(self, deadline: float) -> None:
+        """Commit what is in hand, then all state, so that the next owner has nothing to replay."""
+        _LOG.info("draining")
+        try:
+            self.commit()
+            while time.monotonic() < deadline and (unsaved := self._partitions.unsaved()):
+                self._observer.progressed()
+                self._delivery.commit(
+                    unsaved, self._source.membership, self._write_state(unsaved, everything=True)
+                )
+        except Undone as undone:
+            _LOG.warning(
+                "the last events are left to the next owner", extra={"fields": {"reason": undone.reason}}
+            )
+
+    def _close(self) -> None:
+        with ExitStack() as closing:
+            closing.callback(self._source.close)
+            closing.callback(self._partitions.close)
+            closing.callback(self._delivery.close)
