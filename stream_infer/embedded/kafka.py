@@ -1,0 +1,285 @@
+"""A real Apache Kafka (KRaft) on this machine, without Docker, an installed Java or Maven."""
+
+import base64
+import logging
+import signal
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from stream_infer.embedded.aot import AotCache
+from stream_infer.embedded.exercise import exercise
+from stream_infer.embedded.jars import Progress, java, kafka_class_path
+from stream_infer.embedded.jvm import Jvm
+from stream_infer.embedded.ports import free_ports, listening
+from stream_infer.embedded.process import Supervisor, last_lines
+from stream_infer.embedded.properties import Node, server_properties
+from stream_infer.errors import BrokerError, ConfigError
+
+__all__ = ["EmbeddedKafka"]
+
+_READY_S = 60.0
+_LOOK_S = 0.02
+_LOG_LINES = 15
+_PORT_ATTEMPTS = 3
+_HEAP_MIB = {1: 512, 3: 384}
+
+log = logging.getLogger(__name__)
+
+
+class _DiedError(BrokerError):
+    """A broker ended while it was being waited for."""
+
+
+class EmbeddedKafka:
+    """A cluster of one or three brokers on 127.0.0.1, each a controller as well. A context manager.
+
+    ``data_dir`` is kept, and a cluster found in it is opened again; without one a temporary directory is
+    used and removed by :meth:`stop`, or by the supervisor when this process dies. ``settings`` are broker
+    settings that replace the defaults of ``server_properties``. ``progress`` hears of the first download.
+    ``jvm_flags`` replace the AOT cache; ``grace_s`` is what the brokers get to shut down in.
+
+    Nodes are numbered from 1. Errors: ConfigError (the extra ``embedded`` is missing, a wrong argument),
+    BrokerError (a jar is altered, a broker does not start; with its last log lines).
+    """
+
+    def __init__(
+        self,
+        nodes: int = 1,
+        data_dir: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+        *,
+        progress: Progress = log.info,
+        jvm_flags: Sequence[str] | None = None,
+        grace_s: float = 10.0,
+    ) -> None:
+        self._node_count = nodes
+        self._given_dir = data_dir
+        self._settings = dict(settings or {})
+        self._progress = progress
+        self._jvm_flags = jvm_flags
+        self._grace_s = grace_s
+        self._nodes: dict[int, Node] = {}
+        self._data_dir: Path | None = None
+        self._jvm: Jvm | None = None
+        self._flags: tuple[str, ...] = ()
+        self._supervisor: Supervisor | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """The addresses for clients, e.g. ``127.0.0.1:19092``."""
+        self._require_started()
+        return ",".join(node.address for node in self._nodes.values())
+
+    @property
+    def data_dir(self) -> Path:
+        """Where the data (``node-N/``) and the broker logs (``logs/node-N.log``) are."""
+        self._require_started()
+        assert self._data_dir is not None
+        return self._data_dir
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """Node -> pid of its Java process, of those that run (also paused ones)."""
+        running = self._require_started().pids
+        return {number: running[node.name] for number, node in self._nodes.items() if node.name in running}
+
+    def start(self) -> None:
+        """Start the cluster; returns when a client sees every broker."""
+        if self._supervisor is not None:
+            return
+        if self._node_count not in _HEAP_MIB:
+            message = f"nodes = {self._node_count}: an embedded Kafka has 1 or 3"
+            raise ConfigError(message)
+        self._jvm = Jvm(java(), kafka_class_path(self._progress), _HEAP_MIB[self._node_count])
+        aot = AotCache(self._jvm)
+        flags = aot.flags() if self._jvm_flags is None else self._jvm_flags
+        if flags is None:
+            aot.record(_record, self._progress)
+            flags = aot.flags()
+        try:
+            self._open(flags or ())
+        except _DiedError:
+            if not flags or self._jvm_flags is not None:
+                raise
+            log.warning("a broker did not start with its AOT cache; the cache is given up", exc_info=True)
+            aot.give_up()
+            self._open(())
+
+    def stop(self) -> None:
+        """End every broker; a temporary data directory is gone afterwards. May be called twice."""
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None:
+            supervisor.close()
+        self._nodes = {}
+        self._data_dir = None
+
+    def kill(self, node: int) -> None:
+        """End the broker as ``kill -9`` does; returns when it is gone."""
+        self._send(node, signal.SIGKILL)
+        self._require_started().wait(self._nodes[node].name, _READY_S)
+
+    def pause(self, node: int) -> None:
+        """Freeze the broker: its connections stay open and nothing answers."""
+        self._send(node, signal.SIGSTOP)
+
+    def resume(self, node: int) -> None:
+        """Let a paused broker go on."""
+        self._send(node, signal.SIGCONT)
+
+    def restart(self, node: int) -> None:
+        """Start the broker again on its port and data, ended in good order first if it runs.
+
+        Returns when a client that asks this broker sees it in the cluster.
+        """
+        supervisor = self._require_started()
+        self._send(node, signal.SIGTERM)
+        self._send(node, signal.SIGCONT)
+        one = self._nodes[node]
+        if supervisor.wait(one.name, self._grace_s) is None:
+            self.kill(node)
+        self._launch(one)
+        self._wait_ready([one], {node})
+
+    def _open(self, flags: Sequence[str]) -> None:
+        for attempt in range(1, _PORT_ATTEMPTS + 1):
+            try:
+                self._open_once(flags)
+            except BaseException as error:
+                self.stop()
+                if attempt < _PORT_ATTEMPTS and "Address already in use" in str(error):
+                    continue  # somebody took a port between the look and the bind
+                raise
+            return
+
+    def _open_once(self, flags: Sequence[str]) -> None:
+        self._flags = tuple(flags)
+        numbers = range(1, self._node_count + 1)
+        ports = free_ports(2 * self._node_count)
+        self._nodes = {n: Node(n, ports[2 * n - 2], ports[2 * n - 1]) for n in numbers}
+        self._data_dir = _directory(self._given_dir, self._node_count)
+        temporary = None if self._given_dir else self._data_dir
+        self._supervisor = Supervisor(grace_s=self._grace_s, remove=temporary)
+        self._supervisor.open()
+        (self._data_dir / "logs").mkdir(parents=True, exist_ok=True)
+        self._format()
+        for node in self._nodes.values():
+            self._launch(node)
+        self._wait_ready(list(self._nodes.values()), set(numbers))
+
+    def _format(self) -> None:
+        """Write each node's properties, and format the storage of those that have none yet."""
+        assert self._jvm is not None
+        supervisor = self._require_started()
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
+        fresh = []
+        for node in self._nodes.values():
+            home = self.data_dir / node.name
+            home.mkdir(exist_ok=True)
+            text = server_properties(node, list(self._nodes.values()), str(home / "data"), self._settings)
+            (home / "server.properties").write_text(text, "utf-8")
+            if not (home / "data" / "meta.properties").exists():
+                fresh.append(node)
+        for node in fresh:
+            arguments = ("format", "-t", cluster_id, "-c", self.data_dir / node.name / "server.properties")
+            quick = (*self._flags, "-XX:TieredStopAtLevel=1") if self._jvm_flags is None else ()
+            command = self._jvm.command("kafka.tools.StorageTool", *arguments, extra=quick)
+            supervisor.start(f"format-{node.name}", command, self._log(node))
+        for node in fresh:
+            if supervisor.wait(f"format-{node.name}", _READY_S) != 0:
+                self._died(node, "cannot format its storage")
+
+    def _launch(self, node: Node) -> None:
+        assert self._jvm is not None
+        properties = self.data_dir / node.name / "server.properties"
+        command = self._jvm.command("kafka.Kafka", properties, extra=self._flags)
+        self._require_started().start(node.name, command, self._log(node))
+
+    def _wait_ready(self, nodes: Sequence[Node], expected: set[int]) -> None:
+        """Return when clients that begin at ``nodes`` see all brokers ``expected``."""
+        supervisor = self._require_started()
+        deadline = time.monotonic() + _READY_S
+
+        def check() -> None:
+            for node in nodes:
+                if (status := supervisor.status(node.name)) is not None:
+                    self._died(node, f"ended with status {status} while starting")
+                if time.monotonic() > deadline:
+                    self._died(node, f"was not ready within {_READY_S:.0f} s")
+            time.sleep(_LOOK_S)
+
+        while not all(listening(node.broker_port) for node in nodes):
+            check()
+        servers = ",".join(node.address for node in nodes)
+        # Silent: refused connections are what a start looks like.
+        quiet: dict[str, Any] = {"log_level": 0, "error_cb": _ignore, "reconnect.backoff.ms": 20}
+        admin = AdminClient({"bootstrap.servers": servers, **quiet})
+        while not expected <= _seen(admin):
+            check()
+
+    def _died(self, node: Node, what: str) -> None:
+        lines = last_lines(self._log(node), _LOG_LINES)
+        cure = "free memory or another data directory may help; the last lines of its log say why"
+        message = f"broker {node.number} {what} ({cure}):\n{lines}"
+        raise _DiedError(message)
+
+    def _log(self, node: Node) -> Path:
+        return self.data_dir / "logs" / f"{node.name}.log"
+
+    def _send(self, node: int, number: signal.Signals) -> None:
+        supervisor = self._require_started()
+        if node not in self._nodes:
+            message = f"there is no node {node}: nodes are 1 to {self._node_count}"
+            raise ConfigError(message)
+        supervisor.send(self._nodes[node].name, number)
+
+    def _require_started(self) -> Supervisor:
+        if self._supervisor is None:
+            raise BrokerError("the embedded Kafka is not running: call start() first")
+        return self._supervisor
+
+
+def _directory(given: Path | None, nodes: int) -> Path:
+    if given is None:
+        return Path(tempfile.mkdtemp(prefix="stream-infer-kafka-"))
+    found = len(list(given.glob("node-*"))) if given.exists() else 0
+    if found not in (0, nodes):
+        message = (
+            f"{given} holds a cluster of {found} node(s), {nodes} were asked for: name another directory"
+        )
+        raise ConfigError(message)
+    given.mkdir(parents=True, exist_ok=True)
+    return given.resolve()
+
+
+def _seen(admin: AdminClient) -> set[int]:
+    try:
+        return set(admin.list_topics(timeout=1.0).brokers)
+    except KafkaException:
+        return set()
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+def _record(flags: Sequence[str]) -> None:
+    """Run one broker with ``flags`` through what clients ask of it first."""
+    with EmbeddedKafka(jvm_flags=flags, grace_s=90.0) as kafka:
+        exercise(kafka.bootstrap_servers)

@@ -1,0 +1,120 @@
+"""The broker, the registry and the topics of the tests: real ones, started once per run."""
+
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from stream_infer.embedded import EmbeddedKafka, EmbeddedRegistry
+from stream_infer.embedded.ports import HOST, free_ports, listening
+from stream_infer.errors import StreamInferError
+
+CONTAINER_IMAGE = "apache/kafka:4.3.1"
+CONTAINER_READY_S = 120.0
+TopicFactory = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[str]:
+    """Bootstrap servers of the broker that STREAM_INFER_TEST_KAFKA names: embedded (default), container, host:port."""
+    choice = os.environ.get("STREAM_INFER_TEST_KAFKA", "embedded")
+    if choice == "container":
+        with container_kafka() as servers:
+            yield servers
+        return
+    if choice != "embedded":
+        yield choice
+        return
+    broker = EmbeddedKafka(progress=print)
+    try:
+        broker.start()
+    except StreamInferError as error:
+        if not docker_answers():
+            raise
+        print(f"no embedded Kafka, a container instead: {error}")
+        with container_kafka() as servers:
+            yield servers
+        return
+    try:
+        yield broker.bootstrap_servers
+    finally:
+        broker.stop()
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[str]:
+    """URL of a Confluent-compatible schema registry."""
+    with EmbeddedRegistry(progress=print) as started:
+        yield started.url
+
+
+@pytest.fixture
+def topic(kafka: str) -> Iterator[TopicFactory]:
+    """topic("name", partitions=1, config=None) creates a topic with a unique name and returns that name."""
+    admin = AdminClient({"bootstrap.servers": kafka})
+    created: list[str] = []
+
+    def create(name: str = "topic", partitions: int = 1, config: dict[str, str] | None = None) -> str:
+        unique = f"{name}.{uuid.uuid4().hex[:8]}"
+        wanted = NewTopic(unique, partitions, -1, config=config or {})
+        admin.create_topics([wanted])[unique].result(30)
+        created.append(unique)
+        return unique
+
+    yield create
+    for future in admin.delete_topics(created).values() if created else ():
+        future.exception(30)  # a test may have deleted its topic, or ended the broker
+
+
+@contextmanager
+def container_kafka() -> Iterator[str]:
+    """The official image in the Docker engine of this machine."""
+    from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - slow, and rarely needed
+
+    (port,) = free_ports(1)
+    settings = {
+        "KAFKA_NODE_ID": "1",
+        "KAFKA_PROCESS_ROLES": "broker,controller",
+        "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
+        "KAFKA_LISTENERS": f"PLAINTEXT://:{port},CONTROLLER://:9093",
+        "KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://{HOST}:{port}",
+        "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
+        "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
+        "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
+        "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
+        "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+        "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
+    }
+    container = DockerContainer(CONTAINER_IMAGE).with_bind_ports(port, port)
+    for name, value in settings.items():
+        container = container.with_env(name, value)
+    with container:
+        deadline = time.monotonic() + CONTAINER_READY_S
+        while not listening(port) or not brokers_seen(f"{HOST}:{port}"):
+            assert time.monotonic() < deadline, f"no broker in the container: {container.get_logs()}"
+            time.sleep(0.2)
+        yield f"{HOST}:{port}"
+
+
+def brokers_seen(servers: str) -> int:
+    try:
+        return len(AdminClient({"bootstrap.servers": servers}).list_topics(timeout=2).brokers)
+    except KafkaException:
+        return 0
+
+
+def docker_answers() -> bool:
+    """Whether a Docker engine answers here."""
+    try:
+        return (
+            subprocess.run(["docker", "info"], capture_output=True, timeout=20, check=False).returncode == 0
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
