@@ -125,7 +125,7 @@ UNSAFE: tuple[Unsafe, ...] = (
     ),
     Unsafe(
         ("delivery.report.only.error",),
-        "the worker counts every delivery report before it commits",
+        "the worker sets it itself, to know of every failed record before it commits",
         "remove it",
         safe=lambda value: value in {"false", "0", "f"},
     ),
