@@ -1,14 +1,14 @@
 """Writes entity state into the delivery: a bounded share of what is due, at every commit.
 
 There is no moment at which all state is written. Each entity's record holds as of the position at which it
-was written, and the partition's marker names the oldest change that no record holds yet: the offset a replay starts
-at. So a commit stays small however many entities there are.
+was written, and the partition's marker names the oldest change that no record holds yet: the offset a replay
+starts at. So a commit stays small however many entities there are.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -21,17 +21,21 @@ from stream_infer.pace import FlushPace
 __all__ = ["Checkpoint"]
 
 _BYTES_PER_COMMIT = 8_388_608
+_SLOTS_SWEPT_PER_COMMIT = 1_000
 _RATE_WEIGHT = 0.1
 
-Encoded = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+class _Records(Protocol):
+    @property
+    def count(self) -> int: ...
+
+    def pairs(self) -> Iterator[tuple[bytes, bytes]]: ...
 
 
 class _Table(Protocol):
     record_bytes: int
 
-    def flush(
-        self, partition: int, position: int, before_offset: int, limit: int
-    ) -> tuple[Encoded, Encoded, int]: ...
+    def flush(self, partition: int, position: int, before_offset: int, limit: int) -> _Records: ...
 
     def replay_from(self, partition: int, position: int) -> int: ...
 
@@ -41,7 +45,7 @@ class _Table(Protocol):
 class Checkpoint:
     """State of the table -> records of the state topic.
 
-    ``restore_target_s`` bounds the replay of a restore by the rows per second that this worker was seen to work.
+    ``restore_target_s`` bounds the replay of a restore, by the rows per second that the stages were seen to take.
     """
 
     def __init__(self, table: _Table, topic: str, interval_s: float, restore_target_s: float) -> None:
@@ -51,11 +55,15 @@ class Checkpoint:
         self._pace = FlushPace(interval_s)
         self._rows_per_s = 0.0
         self._marked: set[int] = set()
+        self._newest_ms: dict[int, int] = {}
 
-    def worked(self, rows: int, took_s: float) -> None:
-        """The stages took so many rows in so many seconds."""
-        rate = rows / max(took_s, 1e-6)
+    def worked(self, partition: NDArray[np.int32], time_ms: NDArray[np.int64], took_s: float) -> None:
+        """The stages took these rows, with these event times, in so many seconds."""
+        rate = len(partition) / max(took_s, 1e-6)
         self._rows_per_s += _RATE_WEIGHT * (rate - self._rows_per_s) if self._rows_per_s else rate
+        for number in np.unique(partition).tolist():
+            newest = int(time_ms[partition == number].max())
+            self._newest_ms[number] = max(newest, self._newest_ms.get(number, newest))
 
     def write(self, outbox: Outbox, positions: dict[int, int], *, everything: bool = False) -> None:
         """Write what is due of these partitions; ``everything``: all that fits into one commit."""
@@ -64,37 +72,42 @@ class Checkpoint:
         for partition, position in positions.items():
             self._pace.note(now, partition, position)
             before = position if everything else self._due_before(now, partition, position)
-            budget -= self._write_partition(outbox, partition, position, before, budget)
+            written = self._flush(outbox, partition, position, before, budget)
+            budget -= written
+            written += self._expire(outbox, partition)
+            if written or partition not in self._marked:
+                marker = pack_marker(self._table.replay_from(partition, position))
+                outbox.write(self._topic, marker, MARKER_KEY, partition)
+                self._marked.add(partition)
 
     def forget(self, partitions: Iterable[int]) -> None:
         """These partitions are read again from the state topic, or are no longer ours."""
         for partition in partitions:
             self._pace.forget(partition)
             self._marked.discard(partition)
+            self._newest_ms.pop(partition, None)
 
-    def clean(self, positions: dict[int, int]) -> bool:
-        """Whether no partition has an unsaved change."""
-        return all(self._table.replay_from(p, position) == position for p, position in positions.items())
+    def clean(self, partition: int, position: int) -> bool:
+        """Whether the state topic has all changes of a partition that stands at this position."""
+        return self._table.replay_from(partition, position) == position
 
     def _due_before(self, now: float, partition: int, position: int) -> int:
         replay_rows = int(self._restore_target_s * self._rows_per_s) or position
         return self._pace.due_before(now, partition, position, replay_rows)
 
-    def _write_partition(self, outbox: Outbox, partition: int, position: int, before: int, limit: int) -> int:
-        count = 0
-        if limit > 0:
-            (keys, key_ends), (values, value_ends), count = self._table.flush(
-                partition, position, before, limit
-            )
-            key_start = value_start = 0
-            for key_end, value_end in zip(key_ends.tolist(), value_ends.tolist(), strict=True):
-                value = values[value_start:value_end].tobytes()
-                outbox.write(self._topic, value, keys[key_start:key_end].tobytes(), partition)
-                key_start, value_start = key_end, value_end
-        if count or partition not in self._marked:
-            self._mark(outbox, partition, self._table.replay_from(partition, position))
-        return count
+    def _flush(self, outbox: Outbox, partition: int, position: int, before: int, limit: int) -> int:
+        if limit <= 0:
+            return 0
+        records = self._table.flush(partition, position, before, limit)
+        for key, value in records.pairs():
+            outbox.write(self._topic, value, key, partition)
+        return records.count
 
-    def _mark(self, outbox: Outbox, partition: int, replay_from: int) -> None:
-        outbox.write(self._topic, pack_marker(replay_from), MARKER_KEY, partition)
-        self._marked.add(partition)
+    def _expire(self, outbox: Outbox, partition: int) -> int:
+        newest_ms = self._newest_ms.get(partition)
+        if newest_ms is None:
+            return 0
+        tombstones = self._table.expire(partition, newest_ms, _SLOTS_SWEPT_PER_COMMIT)
+        for key in tombstones:
+            outbox.write(self._topic, None, key, partition)
+        return len(tombstones)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
@@ -14,12 +13,13 @@ from stream_infer.assignment import Assignment
 from stream_infer.checkpoint import Checkpoint
 from stream_infer.delivery.delivery import Delivery
 from stream_infer.delivery.source import Source
+from stream_infer.log import get_logger
 from stream_infer.records import Batch
 from stream_infer.restore import Restore
 
 __all__ = ["Partitions"]
 
-_LOG = logging.getLogger("stream_infer.partitions")
+_LOG = get_logger(__name__)
 _PARKED_S = 1.0
 
 
@@ -127,10 +127,9 @@ class Partitions:
 
     def unsaved(self) -> dict[int, int]:
         """Positions of the running partitions with state that only this process has."""
-        running = {
-            p: self._assignment.next_offset(p) for p in self._assignment.running - self._assignment.replaying
-        }
-        return {p: offset for p, offset in running.items() if not self._checkpoint.clean({p: offset})}
+        running = self._assignment.running - self._assignment.replaying
+        positions = {p: self._assignment.next_offset(p) for p in sorted(running)}
+        return {p: offset for p, offset in positions.items() if not self._checkpoint.clean(p, offset)}
 
     def _rewind_all(self) -> None:
         running = self._assignment.running
@@ -143,6 +142,7 @@ class Partitions:
     def _tell(self, reason: str, partitions: Iterable[int]) -> None:
         _LOG.info(
             reason,
-            extra={"fields": {"partitions": sorted(partitions), "owned": sorted(self._assignment.owned)}},
+            partitions=sorted(partitions),
+            owned=sorted(self._assignment.owned),
         )
         self._changed(reason.partition(":")[0])

@@ -10,7 +10,6 @@ Start, rebalance, abort and crash all end here. For each restoring partition, ou
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Literal, Protocol
@@ -21,10 +20,11 @@ from stream_infer.assignment import Assignment
 from stream_infer.delivery.source import Source
 from stream_infer.delivery.state_topic import StateReader
 from stream_infer.errors import BrokerError
+from stream_infer.log import get_logger
 
 __all__ = ["Restore", "StartPolicy"]
 
-_LOG = logging.getLogger("stream_infer.restore")
+_LOG = get_logger(__name__)
 _ASK_S = 1.0
 _SLICE_S = 0.1
 
@@ -112,7 +112,7 @@ class Restore:
                 for p, offset in committed.items()
             }
         except KafkaException as failure:
-            _LOG.info("waiting for stable offsets", extra={"fields": {"reason": str(failure.args[0])}})
+            _LOG.info("waiting for stable offsets", reason=str(failure.args[0]))
             return
         for partition in partitions:
             self._table.drop(partition)
@@ -127,15 +127,7 @@ class Restore:
             self._source.resume_at(partition, read_from)
             took_s = time.monotonic() - self._began_at
             _LOG.info(
-                "restored",
-                extra={
-                    "fields": {
-                        "partition": partition,
-                        "read_from": read_from,
-                        "committed": committed,
-                        "took_s": round(took_s, 3),
-                    }
-                },
+                "restored", partition=partition, read_from=read_from, committed=committed, took_s=took_s
             )
             self._restored(partition, took_s, committed - read_from)
 
@@ -146,6 +138,8 @@ class Restore:
         if marker < low:
             _LOG.warning(
                 "the input no longer holds all rows of the replay; windows may start short",
-                extra={"fields": {"partition": partition, "marker": marker, "first_offset": low}},
+                partition=partition,
+                marker=marker,
+                first_offset=low,
             )
         return min(max(marker, low), committed)

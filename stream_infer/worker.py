@@ -6,7 +6,6 @@ commits ends the same way: the delivery is dropped and the partitions go back to
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from stream_infer.checkpoint import Checkpoint
 from stream_infer.delivery.delivery import Delivery, Failures, Undone
 from stream_infer.delivery.source import Source
+from stream_infer.log import get_logger
 from stream_infer.pace import CommitPace
 from stream_infer.partitions import Partitions
 from stream_infer.publish import Publisher
@@ -26,7 +26,7 @@ from stream_infer.records import Batch, Columns, Rejects, Scores
 
 __all__ = ["Decoded", "Decoder", "Observer", "Scorer", "Stages", "Worker"]
 
-_LOG = logging.getLogger("stream_infer.worker")
+_LOG = get_logger(__name__)
 _IDLE_WAIT_S = 0.25
 
 
@@ -53,6 +53,11 @@ class Scorer(Protocol):
     ) -> tuple[NDArray[np.int64], Scores, list[Rejects]]:
         """Score the rows; the first result says which of them have scores."""
 
+    def fresh(
+        self, columns: Columns, partition: NDArray[np.int32], offset: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Which rows of a replay are not in the state yet."""
+
 
 class Observer(Protocol):
     """Who is told what the worker does: per batch or per event that matters, never per record."""
@@ -63,14 +68,17 @@ class Observer(Protocol):
     def worked(self, batch: Batch, cut_by: str, took_s: dict[str, float]) -> None:
         """A batch went through the stages, each in so many seconds."""
 
-    def published(self, columns: Columns, scores: Scores, rejects: Sequence[Rejects]) -> None:
-        """These rows were published."""
+    def published(self, batch: Batch, columns: Columns, scores: Scores, rejects: Sequence[Rejects]) -> None:
+        """These rows were published; they count when the delivery is committed."""
 
     def committed(self, positions: dict[int, int], took_s: float) -> None:
         """A delivery counts."""
 
     def undone(self, reason: str) -> None:
         """A delivery was dropped."""
+
+    def draining(self) -> None:
+        """No more input is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,20 +145,20 @@ class Worker:
         """Take a batch from payloads to published results, inside the open delivery."""
         began_at = time.perf_counter()
         batch, decoded = self._decode(self._partitions.admit(batch))
+        due = self._partitions.published(batch)
         decoded_at = time.perf_counter()
-        columns = decoded.columns
-        scored, scores, rejects = self._stages.scorer.score(
-            columns, batch.partition[columns.rows], batch.offset[columns.rows]
-        )
+        columns, scores, rejects = self._score(batch, decoded.columns, due)
         scored_at = time.perf_counter()
-        self._publish(batch, columns.take(scored), scores, [decoded.rejects, *rejects])
+        self._publish(batch, due, columns, scores, [decoded.rejects, *rejects])
         published_at = time.perf_counter()
-        self._stages.checkpoint.worked(len(batch), published_at - began_at)
         took_s = {
             "decode": decoded_at - began_at,
             "score": scored_at - decoded_at,
             "publish": published_at - scored_at,
         }
+        self._stages.checkpoint.worked(
+            batch.partition[columns.rows], columns.time_ms, published_at - began_at
+        )
         self._observer.worked(batch, self._source.cut_by, took_s)
 
     def commit(self) -> None:
@@ -173,16 +181,33 @@ class Worker:
             decoded = self._stages.decoder.decode(batch)
         return batch, decoded
 
-    def _publish(self, batch: Batch, columns: Columns, scores: Scores, rejects: Sequence[Rejects]) -> None:
-        due = self._partitions.published(batch)
+    def _score(
+        self, batch: Batch, columns: Columns, due: NDArray[np.bool_]
+    ) -> tuple[Columns, Scores, list[Rejects]]:
+        partition, offset = batch.partition[columns.rows], batch.offset[columns.rows]
+        if not due.all():  # a replay: some of its rows are in the state that was loaded
+            fresh = self._stages.scorer.fresh(columns, partition, offset)
+            columns, partition, offset = columns.take(fresh), partition[fresh], offset[fresh]
+        scored, scores, rejects = self._stages.scorer.score(columns, partition, offset)
+        return (columns if len(scored) == len(columns) else columns.take(scored)), scores, rejects
+
+    def _publish(
+        self,
+        batch: Batch,
+        due: NDArray[np.bool_],
+        columns: Columns,
+        scores: Scores,
+        rejects: Sequence[Rejects],
+    ) -> None:
+        if not due.any():
+            return
         if not due.all():
             wanted = due[columns.rows]
             columns, scores = columns.take(wanted), scores.take(wanted)
             rejects = [reject.take(due) for reject in rejects]
-        if due.any():
-            self._delivery.ledger.inputs += int(np.count_nonzero(due))
-            self._stages.publisher.publish(batch, columns, scores, rejects)
-            self._observer.published(columns, scores, rejects)
+        self._delivery.ledger.inputs += int(np.count_nonzero(due))
+        self._stages.publisher.publish(batch, columns, scores, rejects)
+        self._observer.published(batch, columns, scores, rejects)
 
     def _write_state(self, positions: dict[int, int], *, everything: bool = False) -> Callable[[], None]:
         def write() -> None:
@@ -214,7 +239,7 @@ class Worker:
 
     def _drain(self, deadline: float) -> None:
         """Commit what is in hand, then all state, so that the next owner has nothing to replay."""
-        _LOG.info("draining")
+        self._observer.draining()
         try:
             self.commit()
             while time.monotonic() < deadline and (unsaved := self._partitions.unsaved()):
@@ -223,9 +248,7 @@ class Worker:
                     unsaved, self._source.membership, self._write_state(unsaved, everything=True)
                 )
         except Undone as undone:
-            _LOG.warning(
-                "the last events are left to the next owner", extra={"fields": {"reason": undone.reason}}
-            )
+            _LOG.warning("the last events are left to the next owner", reason=undone.reason)
 
     def _close(self) -> None:
         with ExitStack() as closing:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import re
 
+from stream_infer.log import Logger
+
 __all__ = ["ClientLog"]
 
 _END_TXN_ANSWER = re.compile(r"EndTxn.* returned (\w+)|returned (\w+) .*EndTxn", re.IGNORECASE)
@@ -22,14 +24,14 @@ class ClientLog:
     The client calls ``log`` from its ``poll()`` and ``flush()``, hence on the owner thread.
     """
 
-    def __init__(self, logger: logging.Logger) -> None:
+    def __init__(self, logger: Logger) -> None:
         self._logger = logger
         self._unanswered_count = 0
 
     def log(self, level: int, _form: str, facility: str, _client: str, line: str) -> None:
         """Take one line; the signature is confluent-kafka's call of a logger."""
         if level >= logging.WARNING:
-            self._logger.log(level, "client", extra={"fields": {"facility": facility, "line": line}})
+            self._logger.warning("client", facility=facility, line=line)
         elif facility == "ENDTXN" and _QUIET not in line and _END_TXN_ANSWER.search(line):
             self._unanswered_count += 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections.abc import Callable
@@ -15,10 +14,11 @@ from stream_infer.delivery.client_log import ClientLog
 from stream_infer.delivery.membership import Membership
 from stream_infer.delivery.settings import Settings
 from stream_infer.errors import DeliveryError
+from stream_infer.log import get_logger
 
 __all__ = ["Delivery", "Failures", "Ledger", "Outbox", "Undone", "error_of"]
 
-_LOG = logging.getLogger("stream_infer.delivery")
+_LOG = get_logger(__name__)
 _QUEUE_FULL_WAIT_S = 0.05
 _FAILURES_MAX = 20
 _BACKOFF_MAX_S = 2.0

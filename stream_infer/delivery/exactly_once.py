@@ -14,7 +14,6 @@ The rules, each with the failure it prevents:
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import NoReturn
@@ -24,10 +23,11 @@ from confluent_kafka import KafkaException, TopicPartition
 from stream_infer.delivery.delivery import Ledger, Outbox, Undone, error_of
 from stream_infer.delivery.membership import Membership, NotAMember
 from stream_infer.errors import DeliveryError
+from stream_infer.log import get_logger
 
 __all__ = ["ExactlyOnce"]
 
-_LOG = logging.getLogger("stream_infer.delivery")
+_LOG = get_logger(__name__)
 _INIT_TIMEOUT_S = 5.0
 
 
@@ -105,7 +105,7 @@ class ExactlyOnce:
         """Drop the open transaction, if any."""
         if self.opened_at is None:
             return
-        _LOG.info("abort", extra={"fields": {"reason": reason}})
+        _LOG.info("abort", reason=reason)
         self._end()
         try:
             self._until_done(self._outbox.producer.abort_transaction)
@@ -133,7 +133,7 @@ class ExactlyOnce:
         raise Undone(reason) from failure
 
     def _rebuild(self, reason: str) -> None:
-        _LOG.warning("new producer", extra={"fields": {"reason": reason}})
+        _LOG.warning("new producer", reason=reason)
         self._rebuilt(reason.partition(":")[0])
         self._outbox.close()
         self.open()
@@ -158,10 +158,10 @@ class ExactlyOnce:
         if time.monotonic() > deadline or (error.fatal() and not error.retriable()):
             raise DeliveryError(
                 f"no transactional producer: {error.str()}. Cure: see that the brokers are up, that the principal "
-                "has Write and Describe on the transactional id (prefix app.id), and delivery.transaction_timeout_ms against the "
-                "brokers' transaction.max.timeout.ms"
+                "has Write and Describe on the transactional id (prefix app.id), and that "
+                "delivery.transaction_timeout_ms is within the brokers' transaction.max.timeout.ms"
             ) from failure
-        _LOG.warning("waiting for the transaction coordinator", extra={"fields": {"reason": error.str()}})
+        _LOG.warning("waiting for the transaction coordinator", reason=error.str())
         if error.fatal() or not error.retriable():
             self._outbox.close()
             self._outbox.open()

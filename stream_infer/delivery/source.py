@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -16,12 +15,12 @@ from stream_infer.delivery.client_log import ClientLog
 from stream_infer.delivery.membership import Membership
 from stream_infer.delivery.settings import Settings
 from stream_infer.errors import BrokerError
+from stream_infer.log import get_logger
 from stream_infer.records import Batch
 
 __all__ = ["BatchLimits", "Rebalances", "Source"]
 
-_LOG = logging.getLogger("stream_infer.source")
-_TIMESTAMPS_SAMPLED = 64
+_LOG = get_logger(__name__)
 
 _STOPPING = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant Read on the input topic",
@@ -58,16 +57,14 @@ class Source:
     """Polls one topic as a member of a group.
 
     A batch is what arrived while the previous one was in work: one blocking poll for the first record, then all
-    that is there, up to the limits. ``all_timestamps``: every record's timestamp is wanted (no time field); otherwise
-    a sample of each batch is enough, for the latency metric.
+    that is there, up to the limits.
     """
 
-    def __init__(self, settings: Settings, topic: str, limits: BatchLimits, *, all_timestamps: bool) -> None:
+    def __init__(self, settings: Settings, topic: str, limits: BatchLimits) -> None:
         self._settings = settings
         self._topic = topic
         self._limits = limits
         self._rebalances: Rebalances | None = None
-        self._all_timestamps = all_timestamps
         self._held: list[Message] = []
         self._paused: set[int] = set()
         self._consumer: Any = None
@@ -194,7 +191,7 @@ class Source:
             null,
             np.fromiter(map(Message.partition, messages), np.int32, count),
             np.fromiter(map(Message.offset, messages), np.int64, count),
-            self._timestamps(messages),
+            np.fromiter((stamp for _, stamp in map(Message.timestamp, messages)), np.int64, count),
             values,
             list(map(Message.key, messages)),
             None if headers.count(None) == count else headers,
@@ -205,14 +202,6 @@ class Source:
             return len(ends)
         return max(1, int(np.searchsorted(ends, self._limits.max_bytes, side="right")))
 
-    def _timestamps(self, messages: list[Message]) -> NDArray[np.int64]:
-        if self._all_timestamps or len(messages) <= _TIMESTAMPS_SAMPLED:
-            return np.fromiter((m.timestamp()[1] for m in messages), np.int64, len(messages))
-        sampled = np.full(len(messages), -1, np.int64)
-        step = len(messages) // _TIMESTAMPS_SAMPLED
-        sampled[::step] = [m.timestamp()[1] for m in messages[::step]]
-        return sampled
-
     def _meet(self, error: KafkaError) -> None:
         code = error.code()
         if code == KafkaError._MAX_POLL_EXCEEDED:  # noqa: SLF001
@@ -222,7 +211,7 @@ class Source:
         elif error.fatal():
             raise BrokerError(f"consumer: fatal: {error.str()}. Cure: start the worker again")
         else:
-            _LOG.warning("consumer error", extra={"fields": {"code": error.name(), "reason": error.str()}})
+            _LOG.warning("consumer error", code=error.name(), reason=error.str())
 
     def _on_assign(self, consumer: Any, assigned: list[TopicPartition]) -> None:
         numbers = [tp.partition for tp in assigned]

@@ -7,7 +7,6 @@ Both are written inside the delivery, so they never disagree with the committed 
 
 from __future__ import annotations
 
-import logging
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -17,10 +16,11 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from stream_infer.delivery.client_log import ClientLog
 from stream_infer.delivery.settings import Settings
 from stream_infer.errors import BrokerError
+from stream_infer.log import get_logger
 
 __all__ = ["MARKER_KEY", "StateReader", "pack_marker", "unpack_marker"]
 
-_LOG = logging.getLogger("stream_infer.state")
+_LOG = get_logger(__name__)
 _MARKER = struct.Struct("<Bq")
 _MARKER_VERSION = 1
 _RECORDS_PER_READ = 2_000
@@ -105,6 +105,4 @@ class StateReader:
         elif error.fatal():
             raise KafkaException(error)
         else:
-            _LOG.warning(
-                "state reader error", extra={"fields": {"code": error.name(), "reason": error.str()}}
-            )
+            _LOG.warning("state reader error", code=error.name(), reason=error.str())

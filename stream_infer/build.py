@@ -1,0 +1,208 @@
+"""From settings to a worker: the only module that knows both the configuration and the concrete parts."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from stream_infer.assignment import Assignment
+from stream_infer.avro import (
+    Decoder,
+    Fields,
+    Registry,
+    SchemaDirectory,
+    SchemaSource,
+    ScoredEncoder,
+    SingleSchema,
+    packaged_schema,
+)
+from stream_infer.checkpoint import Checkpoint
+from stream_infer.config import Config
+from stream_infer.control import ControlServer, Metrics, Status
+from stream_infer.delivery.at_least_once import AtLeastOnce
+from stream_infer.delivery.delivery import Delivery, Outbox
+from stream_infer.delivery.exactly_once import ExactlyOnce
+from stream_infer.delivery.settings import consumer_settings, producer_settings, reader_settings
+from stream_infer.delivery.source import BatchLimits, Source
+from stream_infer.delivery.state_topic import StateReader
+from stream_infer.errors import ConfigError
+from stream_infer.models.loading import LoadedModel, load_model
+from stream_infer.observation import COMPONENTS, Observation
+from stream_infer.pace import CommitPace
+from stream_infer.partitions import Partitions
+from stream_infer.publish import Publisher
+from stream_infer.rejects import RejectHeaders
+from stream_infer.restore import Restore, StartPolicy
+from stream_infer.scorer import Scorer
+from stream_infer.service import Service
+from stream_infer.watchdog import Watchdog
+from stream_infer.windows import EntityTable
+from stream_infer.worker import Stages, Worker
+
+__all__ = ["build", "fields_of", "schemas_of"]
+
+_COMMIT_FLOOR_S = 0.005
+_TRANSACTION_EVENTS_MAX = 50_000
+_READY_TIMEOUT_S = 60.0
+_STALLED_TRANSACTIONS = 3
+
+
+def build(config: Config) -> Service:
+    """Make a worker of these settings. Loads the model and asks the registry, but does not touch Kafka yet.
+
+    Raises ConfigError, ModelError, RegistryError.
+    """
+    loaded = load_model(config.model.path, config.model.device, threads=config.model.threads)
+    schemas = schemas_of(config)
+    decoder = Decoder(schemas, fields_of(config, loaded.manifest.features))
+    return _Assembly(config, loaded).service(
+        decoder, _scored_schema_id(config, schemas), framed=schemas.framed
+    )
+
+
+def schemas_of(config: Config) -> SchemaSource:
+    """Where the writer schemas come from: one file, a folder, or a registry."""
+    if config.input.schema_file is not None:
+        return SingleSchema.read(config.input.schema_file)
+    registry = config.registry
+    if registry.dir is not None:
+        return SchemaDirectory(registry.dir)
+    return Registry(registry.client_settings(), registry.timeout_s, registry.cache_dir)
+
+
+def fields_of(config: Config, features: tuple[str, ...]) -> Fields:
+    """What decode wants of an event, for a model that takes these features in this order."""
+    given = config.input
+    wanted = given.features if isinstance(given.features, str) else _ordered(given.features, features)
+    return Fields(wanted, len(features), given.entity, given.time, given.event_id, given.max_event_bytes)
+
+
+def _ordered(paths: tuple[str, ...], features: tuple[str, ...]) -> tuple[str, ...]:
+    """The field paths in the model's order; a path stands for the feature of its full or its last name."""
+    by_name = {path.rpartition(".")[2]: path for path in paths} | {path: path for path in paths}
+    missing = [feature for feature in features if feature not in by_name]
+    if missing:
+        raise ConfigError(
+            f"input.features lacks {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}, which the model takes. "
+            "Cure: name the fields as the model's manifest.json does (the last part of a dotted path counts)"
+        )
+    return tuple(by_name[feature] for feature in features)
+
+
+def _scored_schema_id(config: Config, schemas: SchemaSource) -> int | None:
+    """The id that scored events carry; None (bare bodies) where the input has none either."""
+    if isinstance(schemas, Registry):
+        return schemas.register(f"{config.output.scored_topic}-value", packaged_schema("scored_event"))
+    if isinstance(schemas, SchemaDirectory):
+        return schemas.id_of("scored_event")
+    return None
+
+
+class _Assembly:
+    """The parts of one worker while they are put together."""
+
+    def __init__(self, config: Config, loaded: LoadedModel) -> None:
+        self.config = config
+        self.loaded = loaded
+        self.metrics = Metrics()
+        self.status = Status(COMPONENTS)
+        self.assignment = Assignment()
+        self.table = EntityTable(loaded.layout, loaded.profiles, config.state.idle_ttl_s)
+        kafka, batch = config.kafka, config.batch
+        self.source = Source(
+            consumer_settings(
+                kafka.client_settings(), kafka.consumer_settings(), config.app.id, kafka.group_protocol
+            ),
+            config.input.topic,
+            BatchLimits(batch.max_events, batch.max_bytes, batch.linger_ms),
+        )
+        self.observation = Observation(self.metrics, self.status, self.source, self.assignment, self.table)
+
+    def service(self, decoder: Decoder, scored_schema_id: int | None, *, framed: bool) -> Service:
+        """Everything that runs."""
+        config = self.config
+        delivery = self._delivery()
+        checkpoint = Checkpoint(
+            self.table, config.state.topic, config.state.flush_interval_s, config.state.restore_target_s
+        )
+        partitions = self._partitions(delivery, checkpoint)
+        scorer = Scorer(self.loaded.model, self.loaded.profiles, self.loaded.layout, self.table)
+        stages = Stages(
+            decoder, scorer, self._publisher(delivery, scored_schema_id, framed=framed), checkpoint
+        )
+        pace = CommitPace(config.delivery.commit_interval_ms / 1000, _COMMIT_FLOOR_S, _TRANSACTION_EVENTS_MAX)
+        worker = Worker(self.source, partitions, stages, delivery, pace, self.observation)
+        return Service(worker, self._control(), self._watchdog(), config.delivery.drain_timeout_s)
+
+    def _delivery(self) -> Delivery:
+        config = self.config.delivery
+        timeout_s = config.transaction_timeout_ms / 1000
+        exactly_once = config.mode == "exactly_once"
+        outbox = Outbox(self._producer_settings(exactly_once=exactly_once), timeout_s)
+        if not exactly_once:
+            return AtLeastOnce(outbox, self.source.commit)
+        return ExactlyOnce(
+            outbox,
+            self.config.input.topic,
+            timeout_s,
+            ready_timeout_s=_READY_TIMEOUT_S,
+            progress=self.observation.progressed,
+            rebuilt=self.observation.rebuilt,
+        )
+
+    def _producer_settings(self, *, exactly_once: bool) -> Mapping[str, Any]:
+        kafka, delivery = self.config.kafka, self.config.delivery
+        slot = delivery.slot or uuid.uuid4().hex
+        return producer_settings(
+            kafka.client_settings(),
+            kafka.producer_settings(),
+            f"{self.config.app.id}-{slot}" if exactly_once else None,
+            delivery.transaction_timeout_ms,
+        )
+
+    def _partitions(self, delivery: Delivery, checkpoint: Checkpoint) -> Partitions:
+        config = self.config
+        reader = StateReader(
+            reader_settings(config.kafka.client_settings(), config.kafka.consumer_settings(), config.app.id),
+            config.state.topic,
+            self.table.load,
+        )
+        policy = StartPolicy(config.input.start, config.input.on_gap)
+        restore = Restore(self.source, self.assignment, reader, self.table, policy, self.observation.restored)
+        return Partitions(
+            self.source,
+            delivery,
+            self.assignment,
+            self.table,
+            checkpoint,
+            restore,
+            self.observation.rebalanced,
+        )
+
+    def _publisher(self, delivery: Delivery, scored_schema_id: int | None, *, framed: bool) -> Publisher:
+        manifest, output, topic = self.loaded.manifest, self.config.output, self.config.input.topic
+        encoder = ScoredEncoder(scored_schema_id, manifest.features, manifest.name, manifest.version, topic)
+        headers = RejectHeaders(topic, manifest.version, framed=framed)
+        return Publisher(delivery, encoder, output.scored_topic, output.reject_topic, output.headers, headers)
+
+    def _control(self) -> ControlServer | None:
+        manifest, control = self.loaded.manifest, self.config.control
+        self.metrics.model(manifest.name, manifest.version, self.config.model.device)
+        self.status.component("model", ok=True, detail=f"{manifest.name} {manifest.version}")
+        self.status.component("registry", ok=True, detail="schemas at hand")
+        self.status.fact(
+            app=self.config.app.id,
+            delivery=self.config.delivery.mode,
+            model=manifest.name,
+            version=manifest.version,
+        )
+        if not control.enabled:
+            return None
+        return ControlServer(control.host, control.port, self.status, self.metrics, self._stalled_s())
+
+    def _watchdog(self) -> Watchdog:
+        return Watchdog(self.status.progress_age_s, self._stalled_s())
+
+    def _stalled_s(self) -> float:
+        return _STALLED_TRANSACTIONS * self.config.delivery.transaction_timeout_ms / 1000

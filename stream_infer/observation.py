@@ -1,0 +1,133 @@
+"""What the worker tells of itself, turned into metrics and status."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.assignment import Assignment
+from stream_infer.control import Metrics, Status
+from stream_infer.delivery.membership import NotAMember
+from stream_infer.delivery.source import Source
+from stream_infer.log import get_logger
+from stream_infer.records import Batch, Columns, Rejects, Scores
+
+__all__ = ["COMPONENTS", "Observation"]
+
+_LOG = get_logger(__name__)
+_GAUGES_EVERY_S = 1.0
+_REASON_CHARS = 40
+
+COMPONENTS = ("input", "output", "model", "registry")
+"""What must be usable before the worker is ready."""
+
+
+class _Table(Protocol):
+    @property
+    def entity_count(self) -> int: ...
+
+    @property
+    def bytes_count(self) -> int: ...
+
+
+class Observation:
+    """The worker's observer. Gauges are refreshed once a second, everything else as it happens."""
+
+    def __init__(
+        self, metrics: Metrics, status: Status, source: Source, assignment: Assignment, table: _Table
+    ) -> None:
+        self._metrics = metrics
+        self._status = status
+        self._source = source
+        self._assignment = assignment
+        self._table = table
+        self._gauges_at = 0.0
+        self._draining = False
+        self._uncommitted: list[NDArray[np.int64]] = []
+
+    def progressed(self) -> None:
+        """The owner thread is alive."""
+        self._status.progress()
+        now = time.monotonic()
+        if now - self._gauges_at >= _GAUGES_EVERY_S:
+            self._gauges_at = now
+            self._refresh()
+
+    def worked(self, batch: Batch, cut_by: str, took_s: dict[str, float]) -> None:
+        """A batch went through the stages."""
+        self._metrics.polled(len(batch), batch.bytes_count, cut_by)
+        for stage, seconds in took_s.items():
+            self._metrics.stage(stage, seconds)
+
+    def published(self, batch: Batch, columns: Columns, scores: Scores, rejects: Sequence[Rejects]) -> None:
+        """Rows were published; their latency counts from the commit on."""
+        self._metrics.scored(scores)
+        for reject in rejects:
+            self._metrics.rejected(reject.stage, reject.errors)
+        self._uncommitted.append(batch.timestamp_ms[columns.rows])
+
+    def committed(self, positions: dict[int, int], took_s: float) -> None:  # noqa: ARG002 - the gauges ask for all
+        """A delivery counts."""
+        self._metrics.committed()
+        self._metrics.stage("commit", took_s)
+        if self._uncommitted:
+            self._metrics.delivered(np.concatenate(self._uncommitted), time.time_ns() // 1_000_000)
+            self._uncommitted.clear()
+        self._status.component("output", ok=True, detail="committed")
+
+    def undone(self, reason: str) -> None:
+        """A delivery was dropped."""
+        self._uncommitted.clear()
+        self._metrics.aborted(_label(reason))
+        self._status.component("output", ok=False, detail=reason)
+
+    def rebuilt(self, reason: str) -> None:
+        """The producer was replaced."""
+        self._metrics.rebuilt(_label(reason))
+
+    def output_ready(self) -> None:
+        """The producer is up."""
+        self._status.component("output", ok=True, detail="connected")
+
+    def rebalanced(self, reason: str) -> None:
+        """Partitions came, went, or are restored again."""
+        self._metrics.rebalanced(reason)
+        self._gauges_at = 0.0
+
+    def restored(self, partition: int, took_s: float, replayed: int) -> None:  # noqa: ARG002 - no label per partition
+        """A partition's state is loaded, and so many rows are to be replayed."""
+        self._metrics.restored(1, took_s, replayed)
+        self._gauges_at = 0.0
+
+    def draining(self) -> None:
+        """No more input is taken."""
+        self._draining = True
+        self._status.phase("draining")
+        _LOG.info("draining")
+
+    def _refresh(self) -> None:
+        running = self._assignment.running
+        positions = {p: self._assignment.next_offset(p) for p in sorted(running)}
+        ends = {p: self._source.end_seen(p) for p in running}
+        self._metrics.lag({p: max(0, (end or 0) - positions[p]) for p, end in ends.items()})
+        self._metrics.state(self._table.entity_count, self._table.bytes_count)
+        self._metrics.paused(len(self._assignment.restoring))
+        self._status.positions(positions)
+        self._status.fact(owned=sorted(self._assignment.owned), restoring=sorted(self._assignment.restoring))
+        if not self._draining:
+            self._status.phase("restoring" if self._assignment.restoring else "running")
+        try:
+            member = self._source.membership()
+        except NotAMember as reason:
+            self._status.component("input", ok=False, detail=str(reason))
+        else:
+            self._status.component("input", ok=True, detail=f"member {member.member} of {member.group}")
+
+
+def _label(reason: str) -> str:
+    """The bounded head of a reason: an error's name, never a payload."""
+    return reason.partition(":")[0][:_REASON_CHARS]

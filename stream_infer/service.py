@@ -1,0 +1,37 @@
+"""A worker with what surrounds it, from open to close."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from stream_infer.control import ControlServer
+from stream_infer.watchdog import Watchdog
+from stream_infer.worker import Worker
+
+__all__ = ["Service"]
+
+
+class Service:
+    """Runs a worker with its control server and its watchdog."""
+
+    def __init__(
+        self, worker: Worker, control: ControlServer | None, watchdog: Watchdog, drain_timeout_s: float
+    ) -> None:
+        self.worker = worker
+        self.control = control
+        self._watchdog = watchdog
+        self._drain_timeout_s = drain_timeout_s
+
+    def run(self) -> None:
+        """Serve until ``stop``; whatever ends it, the control server and the watchdog are closed."""
+        with ExitStack() as closing:
+            if self.control is not None:
+                self.control.open()
+                closing.callback(self.control.close)
+            self._watchdog.open()
+            closing.callback(self._watchdog.close)
+            self.worker.run(self._drain_timeout_s)
+
+    def stop(self) -> None:
+        """Ask for a drain and an end; safe in a signal handler."""
+        self.worker.stop()
