@@ -84,7 +84,23 @@ class RegistrySettings(Section):
             raise ValueError("registry.url and registry.dir exclude each other: remove one")
         if bool(self.username) != bool(self.password):
             raise ValueError("registry.username and registry.password go together: set both or none")
+        if bool(self.ssl_certificate_location) != bool(self.ssl_key_location):
+            raise ValueError(
+                "registry.ssl_certificate_location and registry.ssl_key_location go together: set both"
+            )
         return self
+
+    def client_settings(self) -> dict[str, str]:
+        """Settings of confluent-kafka's registry client, secrets in clear: never log them."""
+        login = f"{self.username}:{self.password.get_secret_value()}" if self.password else None
+        given = {
+            "url": self.url,
+            "basic.auth.user.info": login,
+            "ssl.ca.location": self.ssl_ca_location,
+            "ssl.certificate.location": self.ssl_certificate_location,
+            "ssl.key.location": self.ssl_key_location,
+        }
+        return {name: str(value) for name, value in given.items() if value is not None}
 
 
 class Input(Section):
@@ -107,6 +123,8 @@ class Input(Section):
     """Longer payloads are rejected before they are decoded."""
     start: Literal["earliest", "latest"] = "earliest"
     """Where a group without committed offsets starts. Later the committed offsets count alone."""
+    on_gap: Literal["stop", "skip"] = "stop"
+    """When events fell out of the topic before they were read: `stop` with an error, or `skip` them."""
 
     @field_validator("features")
     @classmethod
