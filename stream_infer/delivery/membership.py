@@ -40,6 +40,6 @@ class Membership:
         member = rest.partition(b"\0")[0]
         if generation < 0 or not member:
             raise NotAMember(f"not a member of {group!r} now (generation {generation})")
-        if found.decode() != group:
-            raise NotAMember(f"metadata is of group {found.decode()!r}, not {group!r}")
-        return cls(metadata, group, member.decode(), generation)
+        if found.decode(errors="replace") != group:
+            raise NotAMember(f"metadata is of group {found.decode(errors='replace')!r}, not {group!r}")
+        return cls(metadata, group, member.decode(errors="replace"), generation)

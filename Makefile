@@ -1,0 +1,53 @@
+# Every target makes its own virtual environment (.venv) on first use and installs the pinned versions of requirements.lock.
+# Needs Python 3.11 or newer, make and git; nothing else.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format docs bench lock clean
+
+help: ## show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: $(READY) ## a real Kafka, a model, real events, anomalies as they are scored (ARGS="--help" for options)
+	@$(BIN)/stream-infer demo $(ARGS)
+
+test: $(READY) ## all tests, on a real Kafka (ARGS="tests/unit" for those that need none)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## put the code into form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(READY) ## write docs/config.md and docs/metrics.md anew from the code
+	$(BIN)/python -m stream_infer.docs docs
+
+bench: $(READY) ## drain and latency beside a plain confluent-kafka + fastavro loop (ARGS="--help" for options)
+	$(BIN)/python -m load bench $(ARGS)
+
+lock: $(READY) ## pin the newest versions that pyproject.toml allows
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --upgrade --no-header --quiet \
+		--python-version 3.11 --extra train --extra embedded --extra dev -o requirements.lock
+
+clean: ## remove the virtual environment and everything made here
+	rm -rf $(VENV) build dist models load/results .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "stream-infer needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "installing into $(VENV) (first use, a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,44 @@
+"""The settings that carry the promise cannot be overridden."""
+
+from stream_infer.delivery.settings import consumer_settings, producer_settings, reader_settings
+
+CONNECTION = {"bootstrap.servers": "broker:9092"}
+
+
+def test_the_promise_is_put_on_top_of_what_users_say() -> None:
+    hostile = {
+        "enable.auto.commit": True,
+        "isolation.level": "read_uncommitted",
+        "auto.offset.reset": "latest",
+    }
+    settings = consumer_settings(CONNECTION, hostile, "smd", "consumer")
+
+    assert settings["enable.auto.commit"] is False
+    assert settings["isolation.level"] == "read_committed"
+    assert settings["auto.offset.reset"] == "error"
+    assert producer_settings(CONNECTION, {"acks": "1"}, "smd-0", 10_000)["acks"] == "all"
+
+
+def test_users_tune_the_rest() -> None:
+    assert (
+        consumer_settings(CONNECTION, {"fetch.wait.max.ms": 7}, "smd", "consumer")["fetch.wait.max.ms"] == 7
+    )
+    assert producer_settings(CONNECTION, {"linger.ms": 7}, None, 10_000)["linger.ms"] == 7
+
+
+def test_records_fail_before_their_transaction() -> None:
+    settings = producer_settings(CONNECTION, {}, "smd-0", 10_000)
+
+    assert settings["message.timeout.ms"] < settings["transaction.timeout.ms"]
+
+
+def test_session_time_out_is_set_where_the_client_has_it() -> None:
+    assert consumer_settings(CONNECTION, {}, "smd", "classic")["session.timeout.ms"] <= 10_000
+    assert "session.timeout.ms" not in consumer_settings(CONNECTION, {}, "smd", "consumer")
+
+
+def test_a_reader_sees_ends_and_only_what_is_committed() -> None:
+    settings = reader_settings(CONNECTION, {}, "smd")
+
+    assert settings["enable.partition.eof"] is True
+    assert settings["isolation.level"] == "read_committed"

@@ -1,0 +1,56 @@
+"""When to commit, and which state is due."""
+
+from stream_infer.pace import CommitPace, FlushPace
+
+PACE = CommitPace(interval_s=0.1, floor_s=0.005, max_events=1000)
+
+
+def test_a_pause_of_the_input_commits_at_once() -> None:
+    assert PACE.due(now=10.0, opened_at=10.0, committed_at=9.0, events=1, full=False)
+
+
+def test_full_batches_are_grouped_until_the_interval() -> None:
+    assert not PACE.due(now=10.05, opened_at=10.0, committed_at=9.0, events=500, full=True)
+    assert PACE.due(now=10.11, opened_at=10.0, committed_at=9.0, events=500, full=True)
+
+
+def test_a_large_delivery_is_cut_by_its_events() -> None:
+    assert PACE.due(now=10.0, opened_at=10.0, committed_at=9.999, events=1000, full=True)
+
+
+def test_small_batches_do_not_commit_sooner_than_the_floor() -> None:
+    assert not PACE.due(now=10.001, opened_at=10.0, committed_at=9.999, events=1, full=False)
+    assert PACE.due(now=10.0041, opened_at=10.0, committed_at=9.999, events=1, full=False)
+
+
+def test_a_poll_waits_until_the_floor_and_no_longer_than_the_interval() -> None:
+    assert PACE.wait_s(now=10.0, opened_at=10.0, committed_at=9.998) == 10.003 - 10.0
+    assert PACE.wait_s(now=10.0, opened_at=10.0, committed_at=9.0) == 0.0
+    assert CommitPace(0.001, 0.005, 10).wait_s(now=10.0, opened_at=10.0, committed_at=10.0) <= 0.001
+
+
+def test_changes_are_due_one_interval_after_they_were_made() -> None:
+    pace = FlushPace(interval_s=10)
+    for second in range(25):
+        pace.note(second, 0, second * 100)
+
+    assert pace.due_before(now=9.9, partition=0, position=900, replay_rows=10**6) == 0
+    assert pace.due_before(now=24, partition=0, position=2400, replay_rows=10**6) == 1400
+
+
+def test_a_replay_that_would_take_too_long_makes_changes_due_early() -> None:
+    pace = FlushPace(interval_s=1000)
+    pace.note(0, 0, 0)
+
+    assert pace.due_before(now=1, partition=0, position=5000, replay_rows=2000) == 3000
+
+
+def test_partitions_are_paced_apart_and_forgotten() -> None:
+    pace = FlushPace(interval_s=1)
+    pace.note(0, 0, 500)
+    pace.note(0, 1, 700)
+
+    assert pace.due_before(now=2, partition=1, position=900, replay_rows=10**6) == 700
+    pace.forget(1)
+    assert pace.due_before(now=2, partition=1, position=900, replay_rows=10**6) == 0
+    assert pace.due_before(now=2, partition=0, position=900, replay_rows=10**6) == 500
