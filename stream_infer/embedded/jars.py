@@ -3,6 +3,7 @@
 Everything lives under ``$XDG_CACHE_HOME/stream-infer`` (or ``~/.cache/stream-infer``). A file arrives in a
 staging directory, is verified there and only then renamed into place, so that an interrupted download is
 never taken for a jar and two processes may fetch at once. Once cached, nothing here touches the network.
+``STREAM_INFER_MAVEN_URL`` names a mirror of Maven Central; what it serves is verified all the same.
 """
 
 import hashlib
@@ -27,6 +28,7 @@ Progress = Callable[[str], None]
 
 KAFKA_PINS = "kafka-4.3.1.sha256"
 REGISTRY_PINS = "apicurio-3.3.3.sha256"
+from jgo.constants import MAVEN_CENTRAL_URL as _MAVEN_URL  # noqa: E402
 _DOWNLOADS = 8
 _ATTEMPTS = 3
 _TIMEOUT_S = 30
@@ -123,7 +125,7 @@ def fetch(
 ) -> None:
     """Download each file into the directory ``into``; nothing that differs from its pin ever gets there."""
     into.mkdir(parents=True, exist_ok=True)
-    progress(f"fetching {len(pins)} file(s) from Maven Central into {into} (once)")
+    progress(f"fetching {len(pins)} file(s) from {_maven_url()} into {into} (once)")
     started = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="fetch-", dir=into) as staging,
@@ -141,7 +143,7 @@ def _put(downloaded: Path, path: Path, pin: str, error: type[StreamInferError]) 
     if (digest := _digest(downloaded)) != pin:
         message = (
             f"the download of {path.name} is not the pinned file (SHA-256 {digest}, expected {pin}); "
-            "something between here and Maven Central altered it: try another network"
+            f"{_maven_url()}, or something on the way, altered it: try another network"
         )
         raise error(message)
     downloaded.replace(path)
@@ -152,7 +154,13 @@ def _download(item: Coordinates, staging: Path, error: type[StreamInferError]) -
         from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415 - an extra
     except ImportError as cause:
         raise _extra_missing("jgo") from cause
-    context = MavenContext(resolver=PythonResolver(), repo_cache=staging, local_repos=[], timeout=_TIMEOUT_S)
+    context = MavenContext(
+        resolver=PythonResolver(),
+        repo_cache=staging,
+        local_repos=[],
+        remote_repos={"maven": _maven_url()},
+        timeout=_TIMEOUT_S,
+    )
     component = context.project(item.group, item.artifact).at_version(item.version)
     artifact = component.artifact(classifier=item.classifier, packaging=item.packaging)
     for attempt in range(1, _ATTEMPTS + 1):
@@ -162,8 +170,8 @@ def _download(item: Coordinates, staging: Path, error: type[StreamInferError]) -
             shutil.rmtree(staging / component.path_prefix, ignore_errors=True)
             if attempt == _ATTEMPTS:
                 message = (
-                    f"{item.file_name} could not be fetched from Maven Central: {cause}; the first start needs "
-                    "the network (HTTPS_PROXY is obeyed, REQUESTS_CA_BUNDLE names a private CA)"
+                    f"{item.file_name} could not be fetched from {_maven_url()}: {cause}; the first "
+                    "start needs the network (HTTPS_PROXY is obeyed; STREAM_INFER_MAVEN_URL names a mirror)"
                 )
                 raise error(message) from cause
             time.sleep(attempt)
@@ -180,6 +188,10 @@ def _unpack(archive: Path, home: Path) -> None:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         archive.unlink(missing_ok=True)
+
+
+def _maven_url() -> str:
+    return os.environ.get("STREAM_INFER_MAVEN_URL") or _MAVEN_URL
 
 
 def _digest(path: Path) -> str | None:

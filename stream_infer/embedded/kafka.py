@@ -26,6 +26,9 @@ from stream_infer.errors import BrokerError, ConfigError
 __all__ = ["EmbeddedKafka"]
 
 _READY_S = 60.0
+_RESTART_S = 10.0
+_KEEP_S = 10.0
+_RECORD_S = 90.0
 _LOOK_S = 0.02
 _LOG_LINES = 15
 _PORT_ATTEMPTS = 3
@@ -44,7 +47,7 @@ class EmbeddedKafka:
     ``data_dir`` is kept, and a cluster found in it is opened again; without one a temporary directory is
     used and removed by :meth:`stop`, or by the supervisor when this process dies. ``settings`` are broker
     settings that replace the defaults of ``server_properties``. ``progress`` hears of the first download.
-    ``jvm_flags`` replace the AOT cache; ``grace_s`` is what the brokers get to shut down in.
+    ``recording_flags`` are JVM flags that record an AOT cache at the end, in place of those that use it.
 
     Nodes are numbered from 1. Errors: ConfigError (the extra ``embedded`` is missing, a wrong argument),
     BrokerError (a jar is altered, a broker does not start; with its last log lines).
@@ -57,15 +60,13 @@ class EmbeddedKafka:
         settings: Mapping[str, str] | None = None,
         *,
         progress: Progress = log.info,
-        jvm_flags: Sequence[str] | None = None,
-        grace_s: float = 10.0,
+        recording_flags: Sequence[str] = (),
     ) -> None:
         self._node_count = nodes
         self._given_dir = data_dir
         self._settings = dict(settings or {})
         self._progress = progress
-        self._jvm_flags = jvm_flags
-        self._grace_s = grace_s
+        self._recording_flags = tuple(recording_flags)
         self._nodes: dict[int, Node] = {}
         self._data_dir: Path | None = None
         self._jvm: Jvm | None = None
@@ -100,6 +101,10 @@ class EmbeddedKafka:
         running = self._require_started().pids
         return {number: running[node.name] for number, node in self._nodes.items() if node.name in running}
 
+    def last_log_lines(self, node: int) -> str:
+        """The end of the broker's log."""
+        return last_lines(self._log(self._nodes[node]), _LOG_LINES)
+
     def start(self) -> None:
         """Start the cluster; returns when a client sees every broker."""
         if self._supervisor is not None:
@@ -109,14 +114,14 @@ class EmbeddedKafka:
             raise ConfigError(message)
         self._jvm = Jvm(java(), kafka_class_path(self._progress), _HEAP_MIB[self._node_count])
         aot = AotCache(self._jvm)
-        flags = aot.flags() if self._jvm_flags is None else self._jvm_flags
+        flags = self._recording_flags or aot.flags()
         if flags is None:
             aot.record(_record, self._progress)
             flags = aot.flags()
         try:
             self._open(flags or ())
         except _DiedError:
-            if not flags or self._jvm_flags is not None:
+            if not flags or self._recording_flags:
                 raise
             log.warning("a broker did not start with its AOT cache; the cache is given up", exc_info=True)
             aot.give_up()
@@ -152,7 +157,7 @@ class EmbeddedKafka:
         self._send(node, signal.SIGTERM)
         self._send(node, signal.SIGCONT)
         one = self._nodes[node]
-        if supervisor.wait(one.name, self._grace_s) is None:
+        if supervisor.wait(one.name, _RESTART_S) is None:
             self.kill(node)
         self._launch(one)
         self._wait_ready([one], {node})
@@ -175,7 +180,7 @@ class EmbeddedKafka:
         self._nodes = {n: Node(n, ports[2 * n - 2], ports[2 * n - 1]) for n in numbers}
         self._data_dir = _directory(self._given_dir, self._node_count)
         temporary = None if self._given_dir else self._data_dir
-        self._supervisor = Supervisor(grace_s=self._grace_s, remove=temporary)
+        self._supervisor = Supervisor(grace_s=self._grace_s(), remove=temporary)
         self._supervisor.open()
         (self._data_dir / "logs").mkdir(parents=True, exist_ok=True)
         self._format()
@@ -198,8 +203,8 @@ class EmbeddedKafka:
                 fresh.append(node)
         for node in fresh:
             arguments = ("format", "-t", cluster_id, "-c", self.data_dir / node.name / "server.properties")
-            quick = (*self._flags, "-XX:TieredStopAtLevel=1") if self._jvm_flags is None else ()
-            command = self._jvm.command("kafka.tools.StorageTool", *arguments, extra=quick)
+            flags = ("-XX:TieredStopAtLevel=1", *(() if self._recording_flags else self._flags))
+            command = self._jvm.command("kafka.tools.StorageTool", *arguments, extra=flags)
             supervisor.start(f"format-{node.name}", command, self._log(node))
         for node in fresh:
             if supervisor.wait(f"format-{node.name}", _READY_S) != 0:
@@ -208,7 +213,10 @@ class EmbeddedKafka:
     def _launch(self, node: Node) -> None:
         assert self._jvm is not None
         properties = self.data_dir / node.name / "server.properties"
-        command = self._jvm.command("kafka.Kafka", properties, extra=self._flags)
+        # One broker is to be fast over minutes. Three that compile at full effort starve each other of a small
+        # machine's cores while they start; their users want a cluster more than throughput.
+        flags = self._flags if self._node_count == 1 else (*self._flags, "-XX:TieredStopAtLevel=1")
+        command = self._jvm.command("kafka.Kafka", properties, extra=flags)
         self._require_started().start(node.name, command, self._log(node))
 
     def _wait_ready(self, nodes: Sequence[Node], expected: set[int]) -> None:
@@ -234,10 +242,15 @@ class EmbeddedKafka:
             check()
 
     def _died(self, node: Node, what: str) -> None:
-        lines = last_lines(self._log(node), _LOG_LINES)
         cure = "free memory or another data directory may help; the last lines of its log say why"
-        message = f"broker {node.number} {what} ({cure}):\n{lines}"
+        message = f"broker {node.number} {what} ({cure}):\n{self.last_log_lines(node.number)}"
         raise _DiedError(message)
+
+    def _grace_s(self) -> float:
+        """What the brokers get to shut down in: nothing where their data goes with them."""
+        if self._recording_flags:
+            return _RECORD_S
+        return _KEEP_S if self._given_dir else 0.0
 
     def _log(self, node: Node) -> Path:
         return self.data_dir / "logs" / f"{node.name}.log"
@@ -281,5 +294,5 @@ def _ignore(_: object) -> None:
 
 def _record(flags: Sequence[str]) -> None:
     """Run one broker with ``flags`` through what clients ask of it first."""
-    with EmbeddedKafka(jvm_flags=flags, grace_s=90.0) as kafka:
+    with EmbeddedKafka(recording_flags=flags) as kafka:
         exercise(kafka.bootstrap_servers)

@@ -8,10 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from stream_infer.errors import StreamInferError
+from stream_infer.errors import WorkerError
 
 __all__ = ["Supervisor", "last_lines"]
 
@@ -24,7 +25,7 @@ class Supervisor:
     """The owner's end of one supervisor program and its named commands. Thread-safe.
 
     ``remove`` is a directory deleted once every command has ended; ``grace_s`` is what the commands get
-    between SIGTERM and SIGKILL when the owner closes this, or dies. Errors are StreamInferErrors.
+    between SIGTERM and SIGKILL when the owner closes this, or dies. Errors are WorkerErrors.
     """
 
     def __init__(self, *, grace_s: float = 10.0, remove: Path | None = None) -> None:
@@ -33,6 +34,7 @@ class Supervisor:
         self._lock = threading.Lock()
         self._program: subprocess.Popen[bytes] | None = None
         self._pids: dict[str, int] = {}
+        self._asked = 0
 
     def open(self) -> None:
         """Start the supervisor program."""
@@ -56,7 +58,7 @@ class Supervisor:
         answer = self._ask(request)
         if "error" in answer:
             message = f"{words[0]} cannot be started: {answer['error']}"
-            raise StreamInferError(message)
+            raise WorkerError(message)
         self._pids[name] = int(answer["pid"])
         return self._pids[name]
 
@@ -83,7 +85,8 @@ class Supervisor:
             return
         assert program.stdin is not None
         assert program.stdout is not None
-        program.stdin.close()
+        with suppress(OSError):  # it was killed with a request unread
+            program.stdin.close()
         try:
             program.wait(self._grace_s + _MARGIN_S)
         except subprocess.TimeoutExpired:
@@ -94,22 +97,21 @@ class Supervisor:
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         program = self._program
         if program is None:
-            raise StreamInferError("nothing runs here: it was not started, or has been stopped")
+            raise WorkerError("nothing runs here: it was not started, or has been stopped")
         assert program.stdin is not None
         assert program.stdout is not None
         with self._lock:
+            self._asked += 1
             try:
-                program.stdin.write(json.dumps(request).encode() + b"\n")
+                program.stdin.write(json.dumps({**request, "id": self._asked}).encode() + b"\n")
                 program.stdin.flush()
-                line = program.stdout.readline()
+                while line := program.stdout.readline():
+                    answer: dict[str, Any] = json.loads(line)
+                    if answer["id"] == self._asked:  # another one belongs to a call that Ctrl-C cut short
+                        return answer
             except OSError:
-                line = b""
-        if not line:
-            raise StreamInferError(
-                "the supervisor of an embedded process was killed, and with it the process"
-            )
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+                pass
+        raise WorkerError("the supervisor of an embedded process was killed, and with it the process")
 
 
 def last_lines(path: Path, count: int) -> str:

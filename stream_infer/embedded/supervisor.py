@@ -2,7 +2,8 @@
 
 The owner holds the write end of this program's standard input. When that end closes, because the owner is
 done or was killed (SIGKILL included), every command is ended and the directory given as argv[3] is removed.
-Until then the owner asks in JSON lines, and each is answered with one JSON line on standard output:
+Until then the owner asks in JSON lines, and each is answered with one JSON line on standard output that
+repeats the "id" of the request:
 
     {"start": NAME, "command": [...], "log": PATH, "cwd": PATH or null}   -> {"pid": int} or {"error": text}
     {"signal": NAME, "number": int}                                       -> {"status": int or null}
@@ -52,7 +53,8 @@ def main() -> None:
             break
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
-            _say(_answer(json.loads(line), children))
+            request = json.loads(line)
+            _say({"id": request["id"], **_answer(request, children)})
     _end(children, grace_s)
     if remove:
         shutil.rmtree(remove, ignore_errors=True)
