@@ -1,0 +1,140 @@
+"""KeyIndex: which slot an entity of a partition has."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.records import Text
+from stream_infer.windows import index_kernels as kernels
+from stream_infer.windows.index_kernels import DEAD_BYTES, HELD, USED, USED_BYTES, Store
+from stream_infer.windows.layout import NONE, SLOT
+
+__all__ = ["KeyIndex", "grow"]
+
+_STEP_BYTES = 32 << 20
+_COMPACT_BYTES = 1 << 16
+
+
+def grow(array: NDArray[np.generic], length: int) -> None:
+    """Lengthen an array in place to at least ``length``.
+
+    By an eighth, at most 32 MiB: new memory is written at once, and the allocator moves the pages of a large array,
+    not its bytes, so there is never a second copy and never a long pause.
+    """
+    if length <= len(array):
+        return
+    step = min(len(array) // 8, max(_STEP_BYTES // array.strides[0], 1))
+    array.resize((max(length, len(array) + step, 64), *array.shape[1:]), refcheck=False)
+
+
+class KeyIndex:
+    """An open-addressing hash from (partition, key) to a slot number, with the slots it hands out.
+
+    Slot numbers are dense; freed ones are used again. The seed of the hash is random, so that nobody can send keys that
+    collide. ``names`` says which profile a new key gets: the number it has there, or ``len(names)``.
+    """
+
+    def __init__(self, names: KeyIndex | None = None) -> None:
+        self._names = self if names is None else names
+        self.store = Store(
+            buckets=np.zeros(128, np.int64),
+            slots=np.zeros(64, SLOT),
+            arena=np.zeros(1024, np.uint8),
+            counters=np.array([NONE, 0, 0, 0, 0], np.int64),
+            seed=np.frombuffer(bytearray(secrets.token_bytes(16)), np.uint64),
+        )
+
+    @classmethod
+    def of(cls, names: Sequence[bytes]) -> KeyIndex:
+        """An index of distinct names, each with its place in the sequence as slot number (partition 0)."""
+        index = cls()
+        index.locate(np.zeros(len(names), np.int32), Text.of(names))
+        return index
+
+    def __len__(self) -> int:
+        return int(self.store.counters[HELD])
+
+    @property
+    def slots(self) -> NDArray[np.void]:
+        """All slots (SLOT records), free ones included."""
+        return self.store.slots
+
+    @property
+    def bytes_count(self) -> int:
+        """Memory of buckets, slots and keys."""
+        return self.store.buckets.nbytes + self.store.slots.nbytes + self.store.arena.nbytes
+
+    def find(self, partition: NDArray[np.int32], key: Text) -> NDArray[np.int64]:
+        """The slot of each key, NONE for keys not held."""
+        return self._find(partition, key)[0]
+
+    def locate(self, partition: NDArray[np.int32], key: Text) -> NDArray[np.int64]:
+        """The slot of each key; a key not held gets one."""
+        found, missing = self._find(partition, key)
+        if missing:
+            new = found == NONE
+            self._reserve(missing, int(key.length[new].sum()))
+            kernels.insert(
+                self.store,
+                self._names.store,
+                len(self._names),
+                partition,
+                key.data,
+                key.start,
+                key.length,
+                found,
+            )
+        return found
+
+    def release(self, numbers: NDArray[np.int64]) -> None:
+        """Forget the keys of these slots."""
+        kernels.release(self.store, numbers)
+        used, dead = self.store.counters[USED_BYTES], self.store.counters[DEAD_BYTES]
+        if dead > _COMPACT_BYTES and 2 * dead > used:
+            arena = np.zeros(used - dead, np.uint8)
+            kernels.repack(self.store, arena)
+            self.store = self.store._replace(arena=arena)
+
+    def of_partition(self, partition: int) -> NDArray[np.int64]:
+        """The slots a partition holds."""
+        numbers = np.empty(len(self), np.int64)
+        return numbers[: kernels.slots_of(self.store, partition, numbers)]
+
+    def idle(
+        self, partition: int, at: int, limit: int, idle_before_ms: int, as_of_bound: int
+    ) -> NDArray[np.int64]:
+        """Idle slots of a partition among the next ``limit`` slots after number ``at``, wrapping around."""
+        numbers = np.empty(min(limit, self.used), np.int64)
+        n = kernels.sweep(self.store, partition, at, idle_before_ms, as_of_bound, numbers)
+        return numbers[:n]
+
+    @property
+    def used(self) -> int:
+        """Slots ever taken: every held one has a number below this."""
+        return int(self.store.counters[USED])
+
+    def keys(self, numbers: NDArray[np.int64]) -> Text:
+        """The keys of held slots, over the index's own bytes: copy them before the next change."""
+        slots = self.store.slots
+        return Text(self.store.arena, slots["key_start"][numbers], slots["key_length"][numbers])
+
+    def _find(self, partition: NDArray[np.int32], key: Text) -> tuple[NDArray[np.int64], int]:
+        found = np.empty(len(key), np.int64)
+        missing = kernels.find(self.store, partition, key.data, key.start, key.length, found)
+        return found, missing
+
+    def _reserve(self, key_count: int, bytes_count: int) -> None:
+        counters = self.store.counters
+        grow(self.store.slots, len(self) + key_count)
+        grow(self.store.arena, int(counters[USED_BYTES]) + bytes_count)
+        size = len(self.store.buckets)
+        while size < 2 * (len(self) + key_count):
+            size *= 2
+        if size > len(self.store.buckets):
+            buckets = np.zeros(size, np.int64)
+            kernels.rebuild(self.store.buckets, buckets)
+            self.store = self.store._replace(buckets=buckets)

@@ -1,0 +1,270 @@
+"""EntityTable: the state of every entity of a worker's partitions, and its way to and from the state topic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.records import Text
+from stream_infer.windows.index import KeyIndex, grow
+from stream_infer.windows.judge_kernel import Judged, judge_rows
+from stream_infer.windows.layout import NONE, STATE_KEY_PREFIX, TOP, Layout
+from stream_infer.windows.profiles import Profiles
+from stream_infer.windows.push_kernel import Pushed, State, push_rows, take_dirty
+from stream_infer.windows.snapshot import KNOWN, UNKNOWN, StateCodec, StateRecords
+
+__all__ = ["EntityTable"]
+
+_S = TypeVar("_S", bound=np.generic)
+_NO_BOUND = np.iinfo(np.int64).max
+
+
+class EntityTable:
+    """Window state per (partition, entity): one for a worker, used by one thread at a time.
+
+    ``layout`` and ``profiles`` are the model's. ``idle_ttl_s``: an entity silent for longer than this, by event time,
+    begins anew; 0 for never. ``record_bytes`` is the length of the usual state record.
+
+    The path of a batch is locate, push, (model), judge. Rows of one entity are taken strictly in the given order, and
+    every result depends only on the rows and their order, never on where batches were cut: that is what makes a
+    replay equal to the undisturbed run.
+
+    The way of the state to the topic is a fuzzy checkpoint. A clean slot that a row touches goes to the end of its
+    partition's dirty queue with that row's offset, so the queue ascends; flush takes from its head. All rows below the
+    head's offset are in state records, so a restore loads those and replays from there (``replay_from``); a slot
+    whose record was written later already has some of the replayed rows in it, and ``fresh`` says which it has not.
+    """
+
+    def __init__(self, layout: Layout, profiles: Profiles, idle_ttl_s: float = 0.0) -> None:
+        self.layout = layout
+        self.profiles = profiles
+        self._idle_ttl_ms = round(idle_ttl_s * 1000)
+        self._index = KeyIndex(KeyIndex.of(profiles.names))
+        self._rows = np.zeros((64, layout.row_length), np.float32)
+        self._queues = np.full((1, 2), NONE, np.int32)
+        self._swept: dict[int, int] = {}
+        self._codec = StateCodec(layout)
+        self.record_bytes = self._codec.bytes_of(KNOWN)
+        self._smoothing = np.array(layout.smoothing)
+        self._clip = np.array(layout.clip)
+
+    # ---- the path of a batch
+
+    def locate(self, partition: NDArray[np.int32], entity: Text) -> NDArray[np.int64]:
+        """The slot of each row's entity (m), a new one where the table has none.
+
+        Slots hold until the next load, drop or expire.
+        """
+        numbers = self._index.locate(_plain(partition, np.int32), _plain_text(entity))
+        grow(self._rows, self._index.used)
+        return numbers
+
+    def find(self, partition: NDArray[np.int32], entity: Text) -> NDArray[np.int64]:
+        """The slot of each row's entity (m), -1 where the table has none."""
+        return self._index.find(_plain(partition, np.int32), _plain_text(entity))
+
+    def fresh(self, slots: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which rows are not in the state yet, given the slots that find gave; a replay leaves the others out."""
+        as_of = np.where(slots == NONE, 0, self._index.slots["as_of"][slots])
+        return np.asarray(offset >= as_of)
+
+    def push(
+        self,
+        slots: NDArray[np.int64],
+        features: NDArray[np.float64],
+        time_ms: NDArray[np.int64],
+        partition: NDArray[np.int32],
+        offset: NDArray[np.int64],
+    ) -> Pushed:
+        """Take rows in and give the window of each as of that row.
+
+        ``features`` (m, F) holds no infinity; NaN is imputed. Offsets ascend per partition. Slots are those of locate.
+        """
+        m, size = len(slots), self.layout.window
+        self._reserve_queues(int(partition.max(initial=0)))
+        pushed = Pushed(
+            windows=np.empty((m, size, self.layout.features), np.float32),
+            window_full=np.empty(m, np.bool_),
+            time_order=np.empty(m, np.uint8),
+            first=np.empty(m, np.bool_),
+        )
+        push_rows(
+            self._state,
+            self.profiles.known,
+            slots,
+            _plain(features, np.float64),
+            _plain(time_ms, np.int64),
+            _plain(partition, np.int32),
+            _plain(offset, np.int64),
+            self._idle_ttl_ms,
+            self.layout.running_at,
+            pushed,
+        )
+        return pushed
+
+    def judge(
+        self, slots: NDArray[np.int64], first: NDArray[np.bool_], errors: NDArray[np.float32]
+    ) -> Judged:
+        """Smooth and judge the model's errors (m, T, F) of the rows just pushed.
+
+        All pushed rows must be here, in the same order, with push's ``first``; a row the model could not score has
+        NaN errors.
+        """
+        m, terms = len(slots), self.layout.terms
+        judged = Judged(
+            score=np.empty(m),
+            threshold=np.empty(m),
+            is_anomaly=np.empty(m, np.bool_),
+            top=np.empty((m, TOP), np.int32),
+            share=np.empty((m, TOP), np.float32),
+            raw=np.empty((m, terms)),
+            finite=np.empty(m, np.bool_),
+        )
+        judge_rows(
+            self._index.slots,
+            self._rows,
+            self.profiles.known,
+            slots,
+            first,
+            _plain(errors, np.float32),
+            self._smoothing,
+            self._clip,
+            self.layout.smoothed_at,
+            judged,
+        )
+        return judged
+
+    # ---- the way to the state topic
+
+    def flush(self, partition: int, position: int, before_offset: int, limit: int) -> StateRecords:
+        """Records of up to ``limit`` slots, dirty since before an offset, the longest dirty first; they are clean then.
+
+        ``position`` is the partition's next offset: every row below it has been pushed and judged. What flush
+        returns must reach the topic in the transaction that commits ``position``, or the partition be dropped and
+        loaded again.
+        """
+        self._reserve_queues(partition)
+        numbers = np.empty(min(limit, len(self._index)), np.int64)
+        numbers = numbers[: take_dirty(self._state, partition, position, before_offset, numbers)]
+        unknown = self._index.slots["profile"][numbers] == self.profiles.fleet
+        known = self._encode(numbers[~unknown], KNOWN)
+        return known.joined(self._encode(numbers[unknown], UNKNOWN)) if unknown.any() else known
+
+    def replay_from(self, partition: int, position: int) -> int:
+        """Where a replay must begin if the table is lost: since when the queue's head is dirty, else ``position``."""
+        self._reserve_queues(partition)
+        head = int(self._queues[partition, 0])
+        return position if head == NONE else int(self._index.slots["dirty_since"][head])
+
+    def expire(self, partition: int, now_ms: int, limit: int) -> list[bytes]:
+        """Free idle entities among the next ``limit`` slots and return the state keys to write tombstones for.
+
+        Idle: clean, and newest time more than the time to live before ``now_ms``, the partition's event time. Entities
+        with a row that a replay would read again are left for later: it would bring back half of them.
+        """
+        used = self._index.used
+        if self._idle_ttl_ms <= 0 or used == 0:
+            return []
+        bound = self.replay_from(partition, _NO_BOUND)
+        at = self._swept.get(partition, 0)
+        numbers = self._index.idle(partition, at, limit, now_ms - self._idle_ttl_ms, bound)
+        self._swept[partition] = (at + limit) % used
+        entity = self._index.keys(numbers)
+        keys = [STATE_KEY_PREFIX + entity[i] for i in range(len(entity))]
+        self._index.release(numbers)
+        return keys
+
+    # ---- the way back
+
+    def load(self, partition: int, keys: Sequence[bytes], values: Sequence[bytes | None]) -> int:
+        """Bring back entities of a clean partition from state records in topic order; None is a tombstone.
+
+        The last record of a key counts. Records that are damaged or of another layout or version free their entity,
+        which then begins anew. Returns how many those were, records with a foreign key included.
+        """
+        if self.replay_from(partition, NONE) != NONE:
+            raise ValueError(f"partition {partition} has rows that are not in the state topic: drop it first")
+        last = dict(zip(keys, values, strict=True))
+        ignored = [key for key in last if not key.startswith(STATE_KEY_PREFIX)]
+        gone: list[bytes] = []
+        found: tuple[dict[bytes, bytes], dict[bytes, bytes]] = ({}, {})
+        for key, value in last.items():
+            if not key.startswith(STATE_KEY_PREFIX):
+                continue
+            kind = None if value is None else self._codec.kind(value)
+            if value is None or kind is None:
+                gone.append(key)
+                ignored += [key] * (value is not None)
+            else:
+                found[kind][key] = value
+        self._release(partition, gone)
+        return len(ignored) + sum(self._restore(partition, found[kind], kind) for kind in (KNOWN, UNKNOWN))
+
+    def drop(self, partition: int) -> None:
+        """Forget everything of a partition."""
+        self._reserve_queues(partition)
+        self._index.release(self._index.of_partition(partition))
+        self._queues[partition] = NONE
+        self._swept.pop(partition, None)
+
+    # ---- size
+
+    @property
+    def entity_count(self) -> int:
+        """Entities of all partitions."""
+        return len(self._index)
+
+    @property
+    def bytes_count(self) -> int:
+        """Memory of the state."""
+        return self._rows.nbytes + self._index.bytes_count + self._queues.nbytes
+
+    @property
+    def _state(self) -> State:
+        return State(self._index.slots, self._rows, self._queues)
+
+    def _reserve_queues(self, partition: int) -> None:
+        if partition >= len(self._queues):
+            more = np.full((partition + 1 - len(self._queues), 2), NONE, np.int32)
+            self._queues = np.concatenate([self._queues, more])
+
+    def _encode(self, numbers: NDArray[np.int64], kind: int) -> StateRecords:
+        return self._codec.encode(
+            self._index.keys(numbers), self._index.slots[numbers], self._rows[numbers], kind
+        )
+
+    def _release(self, partition: int, keys: Sequence[bytes]) -> None:
+        slots = self.find(np.full(len(keys), partition, np.int32), _entities(keys))
+        self._index.release(slots[slots != NONE])
+
+    def _restore(self, partition: int, records: dict[bytes, bytes], kind: int) -> int:
+        """Bring back these records, of one kind; return how many lack the running statistics their entity now needs."""
+        keys = list(records)
+        numbers = self.locate(np.full(len(keys), partition, np.int32), _entities(keys))
+        lacking = np.zeros(len(keys), np.bool_)
+        if kind == KNOWN:
+            lacking = self._index.slots["profile"][numbers] == self.profiles.fleet
+        decoded = self._codec.decode(list(records.values()), kind)
+        for name in ("as_of", "last_time_ms", "count"):
+            self._index.slots[name][numbers] = decoded[name]
+        self._rows[numbers, : decoded["row"].shape[1]] = decoded["row"]
+        self._index.release(numbers[lacking])
+        return int(lacking.sum())
+
+
+def _plain(array: NDArray[Any], dtype: type[_S]) -> NDArray[_S]:
+    """Contiguous, writable and of this type, so that each kernel is compiled for one kind of arguments."""
+    return np.require(array, dtype, ("C", "W"))
+
+
+def _plain_text(text: Text) -> Text:
+    return Text(_plain(text.data, np.uint8), _plain(text.start, np.int64), _plain(text.length, np.int32))
+
+
+def _entities(keys: Sequence[bytes]) -> Text:
+    """The entity in each state key."""
+    text = Text.of(keys)
+    return Text(text.data, text.start + len(STATE_KEY_PREFIX), text.length - len(STATE_KEY_PREFIX))
