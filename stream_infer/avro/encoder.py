@@ -1,0 +1,106 @@
+"""Columns and scores -> scored events (schemas/scored_event.avsc), the whole batch in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.avro.encode_kernel import Constants, Values, encode_rows
+from stream_infer.records import Batch, Columns, Scores, Text
+
+__all__ = ["ScoredEncoder"]
+
+FIXED_BYTES: Final = 128  # of a row: frame, numbers, lengths, and a made-up event id, at their longest
+SHARE_BYTES: Final = 4
+
+
+class ScoredEncoder:
+    """Encodes scored events of one model and input topic.
+
+    ``schema_id`` is the output schema's, for the Confluent wire format; None writes bare bodies. A row without an
+    event id gets ``topic-partition-offset`` of its record. Of the ``top`` features those that are -1 are left out.
+    """
+
+    def __init__(
+        self,
+        schema_id: int | None,
+        feature_names: Sequence[str],
+        model_name: str,
+        model_version: str,
+        topic: str,
+    ) -> None:
+        frame = b"" if schema_id is None else b"\0" + schema_id.to_bytes(4, "big")
+        names = [_string(name) for name in feature_names]
+        self._constants = Constants(
+            frame=_array(frame),
+            names=_array(b"".join(names)),
+            name_ends=np.cumsum([len(name) for name in names], dtype=np.int64),
+            model=_array(_string(model_name) + _string(model_version) + _string(topic)),
+            topic=_array(topic.encode()),
+        )
+        self._longest_name = max(map(len, names), default=0)
+
+    def encode(
+        self, batch: Batch, columns: Columns, scores: Scores
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Encode every row of ``columns``: the values end to end (uint8), and where each one ends (int64, m)."""
+        ids = columns.event_id
+        if ids is None:
+            ids = Text(
+                np.zeros(0, np.uint8), np.zeros(len(columns), np.int64), np.zeros(len(columns), np.int32)
+            )
+        values = Values(
+            event_id=_frozen(ids.data),
+            event_id_start=ids.start,
+            event_id_length=ids.length,
+            entity=_frozen(columns.entity.data),
+            entity_start=columns.entity.start,
+            entity_length=columns.entity.length,
+            time_ms=columns.time_ms,
+            score=scores.score.view(np.uint64),
+            threshold=scores.threshold.view(np.uint64),
+            is_anomaly=scores.is_anomaly,
+            top=scores.top,
+            share=scores.share.view(np.uint32),
+            window_full=scores.window_full,
+            time_order=scores.time_order,
+            partition=batch.partition[columns.rows],
+            offset=batch.offset[columns.rows],
+        )
+        buffer = np.empty(self._most_bytes(values), np.uint8)
+        ends = np.empty(len(columns), np.int64)
+        encode_rows(self._constants, values, buffer, ends)
+        return buffer[: ends[-1] if len(ends) else 0], ends
+
+    def _most_bytes(self, values: Values) -> int:
+        constants = self._constants
+        contributions: int = values.top.shape[1] * (self._longest_name + SHARE_BYTES)
+        row = FIXED_BYTES + len(constants.model) + len(constants.topic) + contributions
+        texts = int(values.entity_length.sum(dtype=np.int64)) + int(
+            values.event_id_length.sum(dtype=np.int64)
+        )
+        return len(values.time_ms) * row + texts
+
+
+def _string(text: str) -> bytes:
+    """Encode an Avro string."""
+    data = text.encode()
+    rest, length = 2 * len(data), bytearray()
+    while rest > 127:
+        length.append(rest & 127 | 128)
+        rest >>= 7
+    length.append(rest)
+    return bytes(length) + data
+
+
+def _array(data: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(data, np.uint8)
+
+
+def _frozen(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    view = data.view()
+    view.flags.writeable = False
+    return view

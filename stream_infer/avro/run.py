@@ -1,0 +1,144 @@
+"""One batch under way through decode: its arrays, and what became of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.avro import status as why
+from stream_infer.avro.fields import Fields
+from stream_infer.avro.instructions import DIGITS
+from stream_infer.avro.kernel import Output, Source, check_keys, read_frames, run_program
+from stream_infer.avro.program import ENTITY, EVENT_ID, MAX_DEPTH, Program
+from stream_infer.avro.schema import SchemaError
+from stream_infer.avro.source import UnknownSchemaError
+from stream_infer.records import Batch, Columns, Rejects, Text
+
+__all__ = ["DecodeRun", "Decoded"]
+
+FRAME_BYTES: Final = 5  # of the Confluent wire format: 0, then the schema id
+
+
+@dataclass(slots=True)
+class Decoded:
+    """What decode made of a batch: every row is in ``columns``, in ``rejects`` or in ``waiting``.
+
+    ``waiting`` (int64) are the rows whose schema cannot be looked up now; they are to be decoded again later.
+    """
+
+    columns: Columns
+    rejects: Rejects
+    waiting: NDArray[np.int64]
+
+
+class DecodeRun:
+    """Takes the frames of a batch, executes programs on groups of its rows, and sums up."""
+
+    def __init__(self, batch: Batch, fields: Fields) -> None:
+        count = len(batch)
+        self._batch = batch
+        self._fields = fields
+        self._source = _source(batch)
+        self._out = Output(
+            features=np.empty((count, fields.feature_count)),
+            time_ms=np.empty(count, np.int64),
+            text_start=np.zeros((2, count), np.int64),
+            text_length=np.zeros((2, count), np.int32),
+            digits=np.empty((2, count, DIGITS), np.uint8),
+            schema_id=np.empty(count, np.int64),
+            status=np.empty(count, np.uint8),
+            failed_at=np.zeros((count, 2), np.int64),
+            stack=np.empty((MAX_DEPTH, 2), np.int64),
+        )
+        self._symbols: list[NDArray[np.uint8]] = []
+        self._keys: Text | None = None
+        self._rejects: list[tuple[int, str, str]] = []
+
+    def frames(self, *, framed: bool) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Yield each schema id with the rows (int64, ascending) that name it."""
+        status, schema = self._out.status, self._out.schema_id
+        frame_bytes = FRAME_BYTES if framed else 0
+        read_frames(self._source, self._out, self._batch.null, self._fields.max_event_bytes, frame_bytes)
+        if self._fields.entity is None:
+            self._keys = Text.of([key or b"" for key in self._batch.keys])
+            check_keys(_frozen(self._keys.data), self._keys.start, self._keys.length, status)
+        rows = np.flatnonzero(status == why.PENDING)
+        self._reject_failed(np.flatnonzero(status != why.PENDING), None)
+        if not len(rows):
+            return
+        rows = rows[np.argsort(schema[rows], kind="stable")]
+        for group in np.split(rows, np.flatnonzero(np.diff(schema[rows])) + 1):
+            yield int(schema[group[0]]), group
+
+    def execute(self, program: Program, rows: NDArray[np.int64]) -> None:
+        """Decode rows by their program."""
+        base = len(self._source.payload) + self._out.digits.size + sum(map(len, self._symbols))
+        self._symbols.append(program.symbols)
+        run_program(program.code, self._source, rows, base, self._out)
+        self._reject_failed(rows[self._out.status[rows] != why.OK], program)
+
+    def refuse(self, rows: NDArray[np.int64], error: SchemaError) -> None:
+        """Reject rows whose schema cannot be used."""
+        name = "schema_unknown" if isinstance(error, UnknownSchemaError) else "schema"
+        self._out.status[rows] = why.LEFT
+        self._rejects.extend((row, name, str(error)) for row in rows.tolist())
+
+    def wait(self, rows: NDArray[np.int64]) -> None:
+        """Leave rows for later."""
+        self._out.status[rows] = why.WAITING
+
+    def finish(self) -> Decoded:
+        """Give the columns of the rows that were decoded, and what became of the others."""
+        status = self._out.status
+        rows = np.flatnonzero(status == why.OK)
+        every = len(rows) == len(status)
+        data = self._text_data(rows)
+        columns = Columns(
+            rows=rows,
+            entity=self._text(ENTITY, data, rows) if self._keys is None else self._keys.take(rows),
+            event_id=None if self._fields.event_id is None else self._text(EVENT_ID, data, rows),
+            time_ms=self._out.time_ms[rows],
+            features=self._out.features if every else self._out.features[rows],
+        )
+        rejects = Rejects("decode")
+        for reject in sorted(self._rejects):
+            rejects.add(*reject)
+        return Decoded(columns, rejects, np.flatnonzero(status == why.WAITING))
+
+    def _text(self, column: int, data: NDArray[np.uint8], rows: NDArray[np.int64]) -> Text:
+        return Text(data, self._out.text_start[column, rows], self._out.text_length[column, rows])
+
+    def _text_data(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Give the payload, and behind it what texts were made of that are not in it."""
+        payload = self._source.payload
+        if len(rows) and self._out.text_start[:, rows].max() >= len(payload):
+            return np.concatenate((payload, self._out.digits.ravel(), *self._symbols))
+        return payload
+
+    def _reject_failed(self, rows: NDArray[np.int64], program: Program | None) -> None:
+        for row, status, failed_at in zip(
+            rows.tolist(), self._out.status[rows].tolist(), self._out.failed_at[rows].tolist(), strict=True
+        ):
+            reason = why.REASONS[status]
+            if program is not None:
+                path = program.paths[failed_at[0]]
+                reason += f" (at byte {failed_at[1]} of the event{', field ' + path if path else ''})"
+            self._rejects.append((row, why.CLASSES[status], reason))
+
+
+def _source(batch: Batch) -> Source:
+    end = np.ascontiguousarray(batch.ends, np.int64)
+    start = np.zeros_like(end)
+    start[1:] = end[:-1]
+    return Source(_frozen(batch.payload), start, end, np.ascontiguousarray(batch.timestamp_ms, np.int64))
+
+
+def _frozen(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """View an array as one that cannot be written: the one kind of payload that the kernels are compiled for."""
+    view = np.ascontiguousarray(data).view()
+    view.flags.writeable = False
+    return view
