@@ -231,5 +231,5 @@ def _stored(message: Message) -> StoredReject | None:
     reject = Reject.parse(headers)
     if reject is None:
         return None
-    key, value = cast("bytes | None", message.key()), message.value()
+    key, value = message.key(), message.value()
     return StoredReject(cast("int", message.partition()), _offset(message), reject, key, value, headers)

@@ -266,9 +266,9 @@ class Config(Section):
         limit_ms = self.delivery.transaction_timeout_ms
         for name in ("message.timeout.ms", "delivery.timeout.ms"):
             given = self.kafka.producer.get(name)
-            if given is not None and not 0 < float(given) < limit_ms:
+            if given is not None and not (str(given).isdecimal() and 0 < int(given) < limit_ms):
                 raise ValueError(
-                    f'[kafka.producer] "{name}" = {given} must be more than 0 and less than '
+                    f'[kafka.producer] "{name}" = {given} must be a whole number, more than 0 and less than '
                     f"delivery.transaction_timeout_ms = {limit_ms}"
                 )
         return self
