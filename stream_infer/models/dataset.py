@@ -107,7 +107,7 @@ def read_dataset(path: Path | str, names: ColumnNames = ColumnNames()) -> Datase
         features = names.features or _numeric_columns(file.schema_arrow, set(found.values()))
         if not features:
             raise ConfigError(
-                f"--data {path}: no numeric column is left for features; name them with --feature"
+                f"--data {path}: no numeric column is left for features; name them with --features"
             )
         table = file.read(columns=[*found.values(), *features])
     return _sorted(_to_dataset(table, found, tuple(features)))
@@ -129,7 +129,7 @@ def _find_columns(schema: pa.Schema, names: ColumnNames) -> dict[str, str]:
         )
     for feature in names.features:
         if feature not in schema.names:
-            raise ConfigError(f"--feature {feature}: no such column; there are {', '.join(schema.names)}")
+            raise ConfigError(f"--features {feature}: no such column; there are {', '.join(schema.names)}")
     return found
 
 
@@ -222,7 +222,7 @@ def _matrix(table: pa.Table, features: tuple[str, ...]) -> NDArray[np.floating]:
             values = table[name].cast(pa.int8()) if pa.types.is_boolean(table[name].type) else table[name]
             matrix[:, column] = values.cast(dtype, safe=False).to_numpy(zero_copy_only=False)
         except pa.ArrowException as error:
-            raise ConfigError(f"--feature {name}: {table[name].type} cannot be read as numbers") from error
+            raise ConfigError(f"--features {name}: {table[name].type} cannot be read as numbers") from error
     return matrix
 
 
