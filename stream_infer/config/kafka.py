@@ -69,7 +69,7 @@ class Kafka(Section):
     ssl_key_password: SecretStr | None = None
     """Password of that private key. Best given by the environment."""
     insecure_tls: bool = False
-    """Allow the checks of the brokers' certificates to be switched off in `[kafka.consumer]` and below.
+    """Allow the checks of the brokers' certificates to be switched off in the two sections below.
     For tests only: anyone on the way can then read and write the topics."""
     consumer: ClientSettings = Field(default_factory=dict)
     """Further librdkafka settings of the consumers by their own names (in the environment `_` is for `.`).
