@@ -15,14 +15,14 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "run": "Score the events of a topic, until stopped.",
-    "check": "Test settings, brokers, topics, schemas and model against the real world.",
+    "check": "Test settings, brokers, topics, rights, model, schemas and port against the real world.",
     "topics": "Create and show the topics of a worker.",
     "rejects": "Read the records that could not be scored, and send them back.",
     "config": "Write an example of the settings, or show those in force.",
     "train": "Train a model on a file of rows.",
     "score": "Score a file of rows with a model.",
     "evaluate": "Compare scores with labels.",
-    "kafka": "Hold a real Kafka open on this machine, for trying things out.",
+    "kafka": "Hold a real Apache Kafka 4.3.1 open on this machine until Ctrl-C.",
     "demo": "Watch the whole: Kafka, a model, real events, anomalies as they are scored.",
 }
 """Name -> what it does. Said here so that ``--help`` imports no command."""
@@ -32,7 +32,7 @@ class Commands(click.Group):
     """A group that imports a command when it is called, and prints errors in one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
-        """Return the names in the order of the table."""
+        """Return the names in the order of the table, of the modules that are there."""
         return [name for name in COMMANDS if importlib.util.find_spec(f"{__name__}.{name}")]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
