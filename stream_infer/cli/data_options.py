@@ -57,13 +57,23 @@ def require_train_extra() -> None:
         raise ConfigError(f"{' and '.join(missing)} not installed; run: pip install 'stream-infer[train]'")
 
 
-def read_rows(data_path: Path, options: dict[str, str | None]) -> Dataset:
-    """Read the file with the columns that ``column_options`` named. Raises ConfigError."""
+def read_rows(
+    data_path: Path, options: dict[str, str | None], model_features: tuple[str, ...] = ()
+) -> Dataset:
+    """Read the file with the columns that ``column_options`` named.
+
+    ``model_features`` are the columns to take where ``--features`` names none. Raises ConfigError.
+    """
     from stream_infer.models.dataset import ColumnNames, read_dataset  # noqa: PLC0415 (slow)
 
     named = {role: options[f"{role}_column"] for role in _ROLES}
     features = tuple(name.strip() for name in (options["features"] or "").split(",") if name.strip())
-    return read_dataset(data_path, ColumnNames(**named, features=features))
+    if features and model_features and len(features) != len(model_features):
+        raise ConfigError(
+            f"--features names {len(features)} columns, the model takes {len(model_features)}: "
+            f"{', '.join(model_features)}"
+        )
+    return read_dataset(data_path, ColumnNames(**named, features=features or model_features))
 
 
 @contextmanager

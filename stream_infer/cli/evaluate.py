@@ -79,9 +79,7 @@ def _scored(options: dict[str, Any]) -> ScoredRows:
     if scores_path or not (data_path and model_path):
         raise click.UsageError("give either --scores FILE, or --data FILE and --model DIRECTORY")
     loaded = load_model(model_path)
-    data = read_rows(
-        data_path, {**options, "features": options["features"] or ",".join(loaded.manifest.features)}
-    )
+    data = read_rows(data_path, options, loaded.manifest.features)
     rows = data.rows_of(options["split"] or ("test" if "test" in data.splits else None))
     with progress_bar() as report:
         scores = score_rows(

@@ -70,11 +70,9 @@ def command(data_path: Path, model_path: Path, out: Path, **options: Any) -> Non
     from stream_infer.models.scored import write_scored  # noqa: PLC0415
 
     loaded = load_model(model_path, options["device"], batch_max=options["batch_size"])
-    if not options["features"]:
-        options = {**options, "features": ",".join(loaded.manifest.features)}
     started = time.perf_counter()
     with progress_bar() as report:
-        data = read_rows(data_path, options)
+        data = read_rows(data_path, options, loaded.manifest.features)
         rows = data.rows_of(options["split"])
         scores = score_rows(
             loaded.model,

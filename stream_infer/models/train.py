@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from stream_infer.errors import ConfigError
 from stream_infer.models.artifact import Artifact, pack_profiles
@@ -87,27 +88,17 @@ def train(
 ) -> Artifact:
     """Learn from these rows of the dataset. ``identity`` is (name, version); no version = the content's digest.
 
-    The same rows and recipe give the same artifact. Raises ConfigError when no entity has enough rows.
+    The same rows and recipe give the same artifact. Raises ConfigError for a name that cannot be used, or
+    when no entity has enough rows.
     """
+    manifest = _manifest(identity, data.feature_names, data.fingerprint(rows), recipe)
     by_entity = _rows_by_entity(data, rows, recipe.entity_rows_min)
-    fingerprint = data.fingerprint(rows)
     standard, series = _standardise(data, by_entity, progress)
     progress("fit the forecast", 0.0)
     forecast = fit_forecast(series, recipe.lags)
     progress("fit the forecast", 1.0)
     subspace = fit_subspace(series, recipe.window) if recipe.subspace else None
     content = build_graph(recipe.window, forecast, subspace)
-    manifest = Manifest(
-        name=identity[0],
-        version=identity[1] or "unversioned",
-        features=data.feature_names,
-        window=recipe.window,
-        missing=recipe.missing,
-        terms=recipe.terms,
-        data_fingerprint=fingerprint,
-        metrics={},
-        files={},
-    )
     model = OnnxModel.open(content, (manifest.name, manifest.version), manifest.layout)
     error_sd = _error_sd(model, series, progress)
     names = tuple(data.entities[entity].encode() for entity in by_entity)
@@ -118,6 +109,28 @@ def train(
     version = identity[1] or _content_version(content, profiles)
     manifest = manifest.model_copy(update={"version": version, "metrics": metrics})
     return Artifact.of(manifest, content, profiles)
+
+
+def _manifest(
+    identity: tuple[str, str | None], features: tuple[str, ...], fingerprint: str, recipe: Recipe
+) -> Manifest:
+    """What is known before anything is learned."""
+    try:
+        return Manifest(
+            name=identity[0],
+            version=identity[1] or "unversioned",
+            features=features,
+            window=recipe.window,
+            missing=recipe.missing,
+            terms=recipe.terms,
+            data_fingerprint=fingerprint,
+            metrics={},
+            files={},
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        option = str(first["loc"][0]) if first["loc"] else "features"
+        raise ConfigError(f"--{option}: {first['msg']}, not {first['input']!r:.100}") from None
 
 
 def _rows_by_entity(data: Dataset, rows: NDArray[np.int64], rows_min: int) -> dict[int, NDArray[np.int64]]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
@@ -102,6 +103,14 @@ def test_windows_run_on_when_all_rows_are_scored(rows: Path, model: Path, tmp_pa
             "--features cpu: no such column",
             2,
         ),
+        (
+            ("train", "--data", "{rows}", "--out", "m", "--features", "cpu_r,cpu_r"),
+            "feature named twice: cpu_r",
+            2,
+        ),
+        (("train", "--data", "{rows}", "--out", "m", "--name", "my model"), "--name: String should match", 2),
+        (("train", "--data", "{rows}", "--out", "a b"), "--name: String should match", 2),
+        (("train", "--data", "{rows}", "--out", "{rows}"), "not a model artifact; choose another --out", 3),
         (("score", "--data", "{rows}", "--model", "m", "--out", "y"), "m: no model artifact here", 3),
         (("evaluate",), "give either --scores FILE, or --data FILE and --model DIRECTORY", 2),
         (
@@ -126,6 +135,57 @@ def test_errors_say_what_to_do(
     assert result.exit_code == code
     assert words in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_score_names_the_features_it_lacks(rows: Path, model: Path, tmp_path: Path) -> None:
+    poorer = tmp_path / "poorer.parquet"
+    pq.write_table(pq.read_table(rows).drop_columns(["load_1"]), poorer)
+
+    lacking = call("score", "--data", poorer, "--model", model, "--out", tmp_path / "y.parquet")
+    few = call(
+        "score", "--data", rows, "--model", model, "--out", tmp_path / "y.parquet", "--features", "cpu_r,si"
+    )
+
+    assert lacking.exit_code == few.exit_code == 2
+    assert "--features load_1: no such column" in lacking.output
+    assert "--features names 2 columns, the model takes 38" in few.output
+
+
+def test_a_plain_file_of_rows_is_enough(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    columns = {
+        "host": [f"h{row % 3}" for row in range(900)],
+        "cpu": generator.random(900),
+        "up": [True] * 900,
+    }
+    pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
+
+    trained = call("train", "--data", tmp_path / "rows.parquet", "--out", tmp_path / "m", "--pca")
+    scored = call(
+        "score",
+        "--data",
+        tmp_path / "rows.parquet",
+        "--model",
+        tmp_path / "m",
+        "--out",
+        tmp_path / "y.parquet",
+    )
+
+    assert "900 rows of 3 entities, 2 features, window 20, terms forecast + subspace" in trained.output
+    assert scored.exit_code == 0
+    scores = pq.read_table(tmp_path / "y.parquet")
+    assert scores.column_names == [
+        "entity",
+        "seq",
+        "time",
+        "score",
+        "threshold",
+        "is_anomaly",
+        "top",
+        "share",
+    ]
+    assert np.isfinite(scores["score"].to_numpy()).all()
+    assert 0 < np.mean(scores["is_anomaly"].to_numpy()) < 0.02
 
 
 @pytest.mark.parametrize("command", ["train", "score", "evaluate"])

@@ -133,3 +133,21 @@ def test_a_split_that_is_not_there(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="--split test: the data has train"):
         data.rows_of("test")
+
+
+def test_a_file_without_rows(tmp_path: Path) -> None:
+    path = stored(
+        tmp_path, host=pa.array([], pa.string()), ts=pa.array([], pa.int64()), v=pa.array([], pa.float64())
+    )
+
+    data = read_dataset(path)
+
+    assert (len(data), data.entities, data.features.shape) == (0, (), (0, 1))
+
+
+@pytest.mark.parametrize("label", [pa.array([True, False, None]), pa.array([1.0, 0.0, None])])
+def test_labels_of_other_types(tmp_path: Path, label: pa.Array) -> None:
+    data = read_dataset(stored(tmp_path, host=["x"] * 3, v=[1.0] * 3, anomaly=label))
+
+    assert data.label is not None
+    assert data.label.tolist() == [1, 0, -1]

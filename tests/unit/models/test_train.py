@@ -119,6 +119,21 @@ def test_scores_do_not_depend_on_batches(subspace: bool) -> None:
         np.testing.assert_allclose(part.score, whole.score, rtol=1e-5, atol=1e-5)
 
 
+def test_entities_in_turn_get_the_scores_of_one_after_the_other() -> None:
+    data = made()
+    artifact = trained(data)
+    loaded = open_artifact(artifact, Placement())
+    rows = data.rows_of("test")
+    in_turn = rows[np.lexsort((data.entity[rows], data.time_ms[rows]))]
+
+    scores = score_rows(loaded.model, loaded.profiles, data, in_turn, batch_size=101)
+
+    expected = scores_of(artifact, data)
+    back = np.argsort(in_turn)
+    np.testing.assert_allclose(scores.score[back], expected.score, rtol=1e-5)
+    np.testing.assert_array_equal(scores.top[back], expected.top)
+
+
 def test_scores_do_not_see_the_future() -> None:
     data = made()
     artifact = trained(data)
