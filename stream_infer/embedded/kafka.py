@@ -19,7 +19,7 @@ from stream_infer.embedded.exercise import exercise
 from stream_infer.embedded.jars import Progress, java, kafka_class_path
 from stream_infer.embedded.jvm import Jvm
 from stream_infer.embedded.ports import free_ports, listening
-from stream_infer.embedded.process import Supervisor, last_lines
+from stream_infer.embedded.process import Supervisor, last_lines, port_taken
 from stream_infer.embedded.properties import Node, server_properties
 from stream_infer.errors import BrokerError, ConfigError
 
@@ -105,27 +105,34 @@ class EmbeddedKafka:
         """The end of the broker's log."""
         return last_lines(self._log(self._nodes[node]), _LOG_LINES)
 
-    def start(self) -> None:
-        """Start the cluster; returns when a client sees every broker."""
-        if self._supervisor is not None:
-            return
+    def prepare(self) -> tuple[str, ...]:
+        """Fetch and verify what :meth:`start` needs, record the AOT cache. Returns the JVM flags to start with."""
         if self._node_count not in _HEAP_MIB:
             message = f"nodes = {self._node_count}: an embedded Kafka has 1 or 3"
             raise ConfigError(message)
         self._jvm = Jvm(java(), kafka_class_path(self._progress), _HEAP_MIB[self._node_count])
+        if self._recording_flags:
+            return self._recording_flags
         aot = AotCache(self._jvm)
-        flags = self._recording_flags or aot.flags()
-        if flags is None:
+        if (flags := aot.flags()) is None:
             aot.record(_record, self._progress)
             flags = aot.flags()
+        return tuple(flags or ())
+
+    def start(self) -> None:
+        """Start the cluster; returns when a client sees every broker."""
+        if self._supervisor is not None:
+            return
+        flags = self.prepare()
         try:
-            self._open(flags or ())
+            self._open(flags)
         except _DiedError:
             if not flags or self._recording_flags:
                 raise
-            log.warning("a broker did not start with its AOT cache; the cache is given up", exc_info=True)
-            aot.give_up()
-            self._open(())
+            self._open(())  # raises again unless the cache was to blame
+            assert self._jvm is not None
+            AotCache(self._jvm).give_up()
+            log.warning("brokers start only without their AOT cache; it is given up", exc_info=True)
 
     def stop(self) -> None:
         """End every broker; a temporary data directory is gone afterwards. May be called twice."""
@@ -166,9 +173,12 @@ class EmbeddedKafka:
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             try:
                 self._open_once(flags)
-            except BaseException as error:
+            except BaseException:
+                taken = self._data_dir is not None and any(
+                    map(port_taken, map(self._log, self._nodes.values()))
+                )
                 self.stop()
-                if attempt < _PORT_ATTEMPTS and "Address already in use" in str(error):
+                if attempt < _PORT_ATTEMPTS and taken:
                     continue  # somebody took a port between the look and the bind
                 raise
             return
@@ -253,7 +263,8 @@ class EmbeddedKafka:
         return _KEEP_S if self._given_dir else 0.0
 
     def _log(self, node: Node) -> Path:
-        return self.data_dir / "logs" / f"{node.name}.log"
+        assert self._data_dir is not None
+        return self._data_dir / "logs" / f"{node.name}.log"
 
     def _send(self, node: int, number: signal.Signals) -> None:
         supervisor = self._require_started()

@@ -8,6 +8,7 @@ __all__ = ["HOST", "free_ports", "listening"]
 
 HOST = "127.0.0.1"
 _LOWEST = 15000
+_RANDOM = random.SystemRandom()  # a seeded one would give every test process the same ports
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -26,7 +27,7 @@ def free_ports(count: int) -> list[int]:
         while len(held) < count:
             candidate = socket.socket()
             try:
-                candidate.bind((HOST, random.randrange(_LOWEST, highest)))  # noqa: S311 - not a secret
+                candidate.bind((HOST, _RANDOM.randrange(_LOWEST, highest)))
             except OSError:
                 candidate.close()
             else:

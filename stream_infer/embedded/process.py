@@ -14,7 +14,7 @@ from typing import Any
 
 from stream_infer.errors import WorkerError
 
-__all__ = ["Supervisor", "last_lines"]
+__all__ = ["Supervisor", "last_lines", "port_taken"]
 
 _PROGRAM = Path(__file__).with_name("supervisor.py")
 _MARGIN_S = 10.0  # what a supervisor may take beyond the grace period: killing, removing a directory
@@ -121,5 +121,11 @@ def last_lines(path: Path, count: int) -> str:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 400 * count))
             return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-count:])
-    except FileNotFoundError:
+    except OSError:
         return ""
+
+
+def port_taken(log: Path) -> bool:
+    """Whether the log of a Java server ends with its port being in use."""
+    text = last_lines(log, 200)
+    return "Address already in use" in text or "already bound" in text

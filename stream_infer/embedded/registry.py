@@ -11,7 +11,7 @@ from typing import Self
 
 from stream_infer.embedded.jars import Progress, java, registry_home
 from stream_infer.embedded.ports import HOST, free_ports
-from stream_infer.embedded.process import Supervisor, last_lines
+from stream_infer.embedded.process import Supervisor, last_lines, port_taken
 from stream_infer.errors import RegistryError
 
 __all__ = ["EmbeddedRegistry"]
@@ -69,9 +69,10 @@ class EmbeddedRegistry:
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             try:
                 self._open(home)
-            except BaseException as error:
+            except BaseException:
+                taken = port_taken(self._log)
                 self.stop()
-                if attempt < _PORT_ATTEMPTS and "already bound" in str(error):
+                if attempt < _PORT_ATTEMPTS and taken:
                     continue  # somebody took the port between the look and the bind
                 raise
             return
@@ -83,7 +84,7 @@ class EmbeddedRegistry:
             supervisor.close()
 
     def _open(self, home: Path) -> None:
-        (self._port,) = free_ports(1)
+        self._port, management_port = free_ports(2)
         scratch = Path(tempfile.mkdtemp(prefix="stream-infer-registry-"))
         self._log = scratch / "registry.log"
         self._supervisor = Supervisor(grace_s=self._grace_s, remove=scratch)
@@ -98,7 +99,8 @@ class EmbeddedRegistry:
             f"-Djava.io.tmpdir={scratch}",
             f"-Dquarkus.http.host={HOST}",
             f"-Dquarkus.http.port={self._port}",
-            "-Dquarkus.management.enabled=false",  # it would listen on 0.0.0.0:9000
+            f"-Dquarkus.management.host={HOST}",  # left alone it is 0.0.0.0:9000; it cannot be switched off
+            f"-Dquarkus.management.port={management_port}",
             "-jar",
             str(home / "quarkus-run.jar"),
         ]
