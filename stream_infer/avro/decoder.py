@@ -76,11 +76,9 @@ class Decoder:
             self._programs.move_to_end(schema_id)
             return found
         try:
-            schema = self._schemas.get(schema_id)
+            found = compile_program(parse(self._schemas.get(schema_id)), self._fields)
         except UnknownSchemaError as error:
             return error  # not kept: the source knows how long to believe it
-        try:
-            found = compile_program(parse(schema), self._fields)
         except SchemaError as error:
             found = SchemaError(f"schema {schema_id}: {error}" if self._schemas.framed else str(error))
         self._programs[schema_id] = found

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-__all__ = ["folder", "text"]
+__all__ = ["IDS", "folder", "text"]
+
+IDS: Final = {"scored_event": 900_001, "comparison": 900_002, "verdict": 900_003, "server_metrics": 900_004}
+"""Ids where no registry gives any. They never change."""
 
 PACKAGED: Final = Path(__file__).parent.parent / "schemas"
 CHECKOUT: Final = Path(__file__).parent.parent.parent / "schemas"
