@@ -115,6 +115,20 @@ def fit_forecast(series: Sequence[_Rows], lags: int) -> Forecast:
     return Forecast(solution[:-1], solution[-1])
 
 
+def fit_error_sd(series: Sequence[_Rows], forecast: Forecast) -> NDArray[np.float64]:
+    """Standard deviation (E, F) of the forecast's errors on each entity's rows that have enough before them."""
+    features = len(forecast.bias)
+    error_sd = np.empty((len(series), features))
+    for index, rows in enumerate(series):
+        count = len(rows) - forecast.lags
+        errors = rows[forecast.lags :].astype(np.float64) - forecast.bias
+        for lag in range(forecast.lags):
+            weights = forecast.weights[lag * features : (lag + 1) * features]
+            errors -= rows[lag : lag + count] @ weights
+        error_sd[index] = errors.std(axis=0)
+    return error_sd
+
+
 def fit_subspace(series: Sequence[_Rows], window: int) -> Subspace:
     """Principal components of flattened windows that hold 80 % of their variance, one set for all entities.
 

@@ -23,11 +23,11 @@ from stream_infer.models.dataset import Dataset
 from stream_infer.models.fit import (
     Standard,
     fill_missing,
+    fit_error_sd,
     fit_forecast,
     fit_standard,
     fit_subspace,
     standardised,
-    windows_of,
 )
 from stream_infer.models.graph import build_graph
 from stream_infer.models.manifest import Manifest, Term
@@ -94,13 +94,17 @@ def train(
     manifest = _manifest(identity, data.feature_names, data.fingerprint(rows), recipe)
     by_entity = _rows_by_entity(data, rows, recipe.entity_rows_min)
     standard, series = _standardise(data, by_entity, progress)
-    progress("fit the forecast", 0.0)
+    progress("fit", 0.0)
     forecast = fit_forecast(series, recipe.lags)
-    progress("fit the forecast", 1.0)
+    progress("fit", 0.5)
     subspace = fit_subspace(series, recipe.window) if recipe.subspace else None
+    progress("fit", 1.0)
     content = build_graph(recipe.window, forecast, subspace)
     model = OnnxModel.open(content, (manifest.name, manifest.version), manifest.layout)
-    error_sd = _error_sd(model, series, progress)
+    error_sd = np.ones((len(series), model.layout.terms, model.layout.features), np.float32)
+    error_sd[:, 0] = np.maximum(
+        fit_error_sd(series, forecast), _ERROR_SD_FLOOR
+    )  # a residual is an energy: sd 1
     names = tuple(data.entities[entity].encode() for entity in by_entity)
     profiles = _uncalibrated(names, standard, error_sd)
     used = np.concatenate(list(by_entity.values()))
@@ -159,24 +163,6 @@ def _standardise(
         series.append(fill_missing(standardised(raw, standard.center[index], standard.spread[index])))
         progress("standardise", (index + 1) / len(by_entity))
     return standard, series
-
-
-def _error_sd(model: OnnxModel, series: list[NDArray[np.float32]], progress: Progress) -> NDArray[np.float32]:
-    """Standard deviation of the forecast's error (E, T, F), at least 0.2; 1 for a residual, which is an energy."""
-    layout = model.layout
-    error_sd = np.ones((len(series), layout.terms, layout.features), np.float32)
-    for index, rows in enumerate(series):
-        errors = [
-            model.score(
-                windows_of(rows, layout.window, np.arange(start, min(start + _BATCH_SIZE, len(rows))))
-            )
-            for start in range(0, len(rows), _BATCH_SIZE)
-        ]
-        # The first rows are forecast from a padded window: not what the model does afterwards.
-        usual = np.concatenate([part[:, 0] for part in errors])[layout.window - 1 :]
-        error_sd[index, 0] = np.maximum(usual.std(axis=0, dtype=np.float64), _ERROR_SD_FLOOR)
-        progress("measure the errors", (index + 1) / len(series))
-    return error_sd
 
 
 def _uncalibrated(names: tuple[bytes, ...], standard: Standard, error_sd: NDArray[np.float32]) -> Profiles:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from stream_infer.models import OnnxModel
 from stream_infer.models.fit import (
     fill_missing,
+    fit_error_sd,
     fit_forecast,
     fit_standard,
     fit_subspace,
     standardised,
     windows_of,
 )
+from stream_infer.models.graph import build_graph
+from stream_infer.windows.layout import Layout
 
 
 def test_standard_floors_the_spread_by_the_fleet() -> None:
@@ -85,6 +89,17 @@ def test_the_forecast_equals_ridge_regression_with_a_free_intercept() -> None:
     expected = np.linalg.solve(centered.T @ centered + 10 * np.eye(4), centered.T @ (target - target.mean(0)))
     np.testing.assert_allclose(forecast.weights, expected, atol=1e-6)
     np.testing.assert_allclose(forecast.bias, target.mean(0) - before.mean(0) @ expected, atol=1e-5)
+
+
+def test_error_sd_equals_that_of_the_graph() -> None:
+    rows = np.random.default_rng(3).normal(size=(300, 3)).astype(np.float32)
+    forecast = fit_forecast([rows], lags=4)
+    model = OnnxModel.open(build_graph(5, forecast), ("m", "1"), Layout(5, 3, 1, (0.1,), (1e3,), "impute"))
+
+    error_sd = fit_error_sd([rows[:150], rows], forecast)
+
+    errors = model.score(windows_of(rows, 5, np.arange(4, 300)))[:, 0]
+    np.testing.assert_allclose(error_sd, [errors[:146].std(axis=0), errors.std(axis=0)], rtol=1e-5)
 
 
 def test_the_subspace_holds_four_fifths_of_the_variance() -> None:
