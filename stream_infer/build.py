@@ -7,16 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from stream_infer.assignment import Assignment
-from stream_infer.avro import (
-    Decoder,
-    Fields,
-    Registry,
-    SchemaDirectory,
-    SchemaSource,
-    ScoredEncoder,
-    SingleSchema,
-    packaged_schema,
-)
+from stream_infer.avro import schemas as own_schemas
+from stream_infer.avro.decoder import Decoder
+from stream_infer.avro.directory import SchemaDirectory
+from stream_infer.avro.encoder import ScoredEncoder
+from stream_infer.avro.fields import Fields
+from stream_infer.avro.registry import Registry
+from stream_infer.avro.source import SchemaSource, SingleSchema
 from stream_infer.checkpoint import Checkpoint
 from stream_infer.config import Config
 from stream_infer.control import ControlServer, Metrics, Status
@@ -36,8 +33,9 @@ from stream_infer.rejects import RejectHeaders
 from stream_infer.restore import Restore, StartPolicy
 from stream_infer.scorer import Scorer
 from stream_infer.service import Service
+from stream_infer.warm import warm_up
 from stream_infer.watchdog import Watchdog
-from stream_infer.windows import EntityTable
+from stream_infer.windows.table import EntityTable
 from stream_infer.worker import Stages, Worker
 
 __all__ = ["build", "fields_of", "schemas_of"]
@@ -54,6 +52,7 @@ def build(config: Config) -> Service:
     Raises ConfigError, ModelError, RegistryError.
     """
     loaded = load_model(config.model.path, config.model.device, threads=config.model.threads)
+    warm_up(loaded, config.batch.max_events)
     schemas = schemas_of(config)
     decoder = Decoder(schemas, fields_of(config, loaded.manifest.features))
     return _Assembly(config, loaded).service(
@@ -64,7 +63,7 @@ def build(config: Config) -> Service:
 def schemas_of(config: Config) -> SchemaSource:
     """Where the writer schemas come from: one file, a folder, or a registry."""
     if config.input.schema_file is not None:
-        return SingleSchema.read(config.input.schema_file)
+        return SingleSchema(config.input.schema_file.read_text("utf-8"))
     registry = config.registry
     if registry.dir is not None:
         return SchemaDirectory(registry.dir)
@@ -93,7 +92,7 @@ def _ordered(paths: tuple[str, ...], features: tuple[str, ...]) -> tuple[str, ..
 def _scored_schema_id(config: Config, schemas: SchemaSource) -> int | None:
     """The id that scored events carry; None (bare bodies) where the input has none either."""
     if isinstance(schemas, Registry):
-        return schemas.register(f"{config.output.scored_topic}-value", packaged_schema("scored_event"))
+        return schemas.register(f"{config.output.scored_topic}-value", own_schemas.text("scored_event"))
     if isinstance(schemas, SchemaDirectory):
         return schemas.id_of("scored_event")
     return None

@@ -26,9 +26,6 @@ _RATE_WEIGHT = 0.1
 
 
 class _Records(Protocol):
-    @property
-    def count(self) -> int: ...
-
     def pairs(self) -> Iterator[tuple[bytes, bytes]]: ...
 
 
@@ -98,10 +95,11 @@ class Checkpoint:
     def _flush(self, outbox: Outbox, partition: int, position: int, before: int, limit: int) -> int:
         if limit <= 0:
             return 0
-        records = self._table.flush(partition, position, before, limit)
-        for key, value in records.pairs():
+        written = 0
+        for key, value in self._table.flush(partition, position, before, limit).pairs():
             outbox.write(self._topic, value, key, partition)
-        return records.count
+            written += 1
+        return written
 
     def _expire(self, outbox: Outbox, partition: int) -> int:
         newest_ms = self._newest_ms.get(partition)

@@ -89,7 +89,7 @@ class Observation:
         """The producer was replaced."""
         self._metrics.rebuilt(_label(reason))
 
-    def output_ready(self) -> None:
+    def connected(self) -> None:
         """The producer is up."""
         self._status.component("output", ok=True, detail="connected")
 

@@ -24,7 +24,7 @@ class Encoder(Protocol):
         """Encode all rows of ``columns``."""
 
 
-RejectHeaders = Callable[[Batch, int, str, str, str], list[tuple[str, bytes]]]
+RejectHeaders = Callable[[Batch, int, str, str, str], list[tuple[str, bytes | None]]]
 """Headers of a reject, of: batch, row, stage, error class, reason."""
 
 

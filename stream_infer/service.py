@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from stream_infer.control import ControlServer
+from stream_infer.log import get_logger
 from stream_infer.watchdog import Watchdog
 from stream_infer.worker import Worker
 
@@ -27,6 +28,7 @@ class Service:
         with ExitStack() as closing:
             if self.control is not None:
                 self.control.open()
+                get_logger(__name__).info("control", port=self.control.port)
                 closing.callback(self.control.close)
             self._watchdog.open()
             closing.callback(self._watchdog.close)

@@ -65,6 +65,9 @@ class Observer(Protocol):
     def progressed(self) -> None:
         """The owner thread is alive."""
 
+    def connected(self) -> None:
+        """The producer is up."""
+
     def worked(self, batch: Batch, cut_by: str, took_s: dict[str, float]) -> None:
         """A batch went through the stages, each in so many seconds."""
 
@@ -117,6 +120,7 @@ class Worker:
         """Work until ``stop``, then finish what is in hand and leave the group."""
         try:
             self._delivery.open()
+            self._observer.connected()
             self._source.open(self._partitions)
             while not self._stopping:
                 self.turn()

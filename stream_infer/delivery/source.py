@@ -12,7 +12,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from numpy.typing import NDArray
 
 from stream_infer.delivery.client_log import ClientLog
-from stream_infer.delivery.membership import Membership
+from stream_infer.delivery.membership import Membership, NotAMember
 from stream_infer.delivery.settings import Settings
 from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
@@ -105,6 +105,8 @@ class Source:
 
     def membership(self) -> Membership:
         """The live membership, for a transaction. Raises NotAMember."""
+        if self._consumer is None:
+            raise NotAMember("not connected")
         return Membership.parse(self._consumer.consumer_group_metadata(), self._settings["group.id"])
 
     def committed(self, partitions: Iterable[int], timeout_s: float) -> dict[int, int | None]:

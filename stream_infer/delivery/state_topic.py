@@ -27,7 +27,8 @@ _RECORDS_PER_READ = 2_000
 
 MARKER_KEY = b"m"
 
-Load = Callable[[int, Sequence[bytes], Sequence[bytes | None]], None]
+Load = Callable[[int, Sequence[bytes], Sequence[bytes | None]], int]
+"""Takes state records of one partition in topic order; returns how many it could not use."""
 
 
 def pack_marker(replay_from: int) -> bytes:
@@ -92,7 +93,9 @@ class StateReader:
                 keys.append(message.key() or b"")
                 values.append(message.value())
         for partition, (keys, values) in entities.items():
-            self._load(partition, keys, values)
+            unusable = self._load(partition, keys, values)
+            if unusable:
+                _LOG.warning("state records of another model or damaged are ignored", count=unusable)
 
     def _meet(self, error: KafkaError, message: Message) -> None:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - confluent-kafka's public name for it

@@ -1,0 +1,70 @@
+"""What the tests of the whole worker share: a trained model, real rows, a deployment on the broker."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from stream_infer.data import sample_path
+from tests.kafka.deployment import Deployment, Event, encode
+
+Rows = Callable[..., list[Event]]
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model that ``stream-infer train`` makes of the sample."""
+    folder = tmp_path_factory.mktemp("models") / "smd"
+    program = Path(sys.executable).parent / "stream-infer"
+    subprocess.run(
+        [program, "train", "--data", sample_path(), "--out", folder], check=True, capture_output=True
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rows() -> Rows:
+    """rows(count, entities): real rows of the sample as events; entities beyond the known three are new ones."""
+    table = pq.read_table(sample_path())
+    known = ["entity_id", "seq", "ts", "split", "label"]
+    names = [name for name in table.column_names if name not in known]
+    features = np.column_stack([table[name].to_numpy() for name in names])
+    entity = np.array(table["entity_id"].to_pylist())
+    ts = table["ts"].cast("int64").to_numpy()
+    machines = sorted(set(entity))
+    by_machine = {m: np.flatnonzero(entity == m) for m in machines}
+
+    def make(count: int, entities: int = 9, start: int = 0) -> list[Event]:
+        events = []
+        for number in range(start, start + count):
+            which, step = number % entities, number // entities
+            machine = machines[which % len(machines)]
+            row = by_machine[machine][step]
+            name = machine if which < len(machines) else f"{machine}-copy-{which}"
+            events.append(encode(name, int(ts[row]), features[row].tolist(), f"e-{number}"))
+        return events
+
+    return make
+
+
+@pytest.fixture
+def deploy(kafka: str, model: Path, tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
+    """deploy(partitions=3, settings={...}) makes topics and settings; all its workers end with the test."""
+    made: list[Deployment] = []
+
+    def make(partitions: int = 3, servers: str = kafka, **settings: dict[str, Any]) -> Deployment:
+        deployment = Deployment(servers, tmp_path / f"d{len(made)}", model, partitions, settings=settings)
+        made.append(deployment)
+        deployment.open()
+        return deployment
+
+    yield make
+    for deployment in made:
+        deployment.close()

@@ -1,0 +1,369 @@
+"""A worker's surroundings on the real broker: topics, settings, events in, and the check of what came out."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import httpx
+import numpy as np
+import pytest
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from stream_infer.avro import schemas as own_schemas
+from stream_infer.avro.decoder import Decoder
+from stream_infer.avro.directory import SchemaDirectory
+from stream_infer.avro.fields import Fields
+from stream_infer.models.loading import load_model
+from stream_infer.records import Batch
+from stream_infer.rejects import Reject
+from stream_infer.scorer import Scorer
+from stream_infer.windows.table import EntityTable
+
+PROGRAM = Path(sys.executable).parent / "stream-infer"
+SCHEMA_ID = 7
+EVENT_SCHEMA = {
+    "type": "record",
+    "name": "Event",
+    "fields": [
+        {"name": "event_id", "type": "string"},
+        {"name": "entity_id", "type": "string"},
+        {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "features", "type": {"type": "array", "items": "float"}},
+    ],
+}
+_PARSED = fastavro.parse_schema(EVENT_SCHEMA)
+_SCORED = fastavro.parse_schema(json.loads(own_schemas.text("scored_event")))
+_QUIET_S = 90.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """One record to send: a good one, or any bytes."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+def encode(entity: str, ts: int, features: Sequence[float], event_id: str = "") -> Event:
+    """A good event in the Confluent wire format."""
+    body = io.BytesIO()
+    body.write(b"\0" + SCHEMA_ID.to_bytes(4, "big"))
+    datum = {"event_id": event_id, "entity_id": entity, "ts": ts, "features": features}
+    fastavro.schemaless_writer(body, _PARSED, datum)
+    return Event(entity.encode(), body.getvalue())
+
+
+def stop_reading_at_end(servers: str, topic: str, *, committed_only: bool = True) -> list[Message]:
+    """Every record of a topic up to its present end, by partition and offset."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": servers,
+            "group.id": f"reader-{uuid.uuid4().hex}",
+            "isolation.level": "read_committed" if committed_only else "read_uncommitted",
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
+    )
+    try:
+        partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+        consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
+        open_partitions, found = set(partitions), []
+        deadline = time.monotonic() + 60
+        while open_partitions:
+            assert time.monotonic() < deadline, f"{topic}: no end of partitions {open_partitions}"
+            for message in consumer.consume(5000, 0.2):
+                if message.error() is None:
+                    found.append(message)
+                else:
+                    assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
+                    open_partitions.discard(message.partition())
+        return sorted(found, key=lambda m: (m.partition(), m.offset()))
+    finally:
+        consumer.close()
+
+
+class WorkerProcess:
+    """``stream-infer run`` in a process of its own."""
+
+    def __init__(self, config: Path, log: Path, environment: dict[str, str]) -> None:
+        self.log = log
+        with log.open("ab") as sink:
+            self.process = subprocess.Popen(
+                [PROGRAM, "run", "-c", config],
+                stdout=sink,
+                stderr=sink,
+                env={**os.environ, **environment},
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def status(self) -> dict[str, Any]:
+        """The /status page; empty while there is none."""
+        port = self._port()
+        if port is None:
+            return {}
+        try:
+            return dict(httpx.get(f"http://127.0.0.1:{port}/status", timeout=2).json())
+        except httpx.HTTPError:
+            return {}
+
+    def get(self, page: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{self._port()}/{page}", timeout=5)
+
+    def wait_ready(self, timeout_s: float = 60.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not self.status().get("ready"):
+            assert self.process.poll() is None, f"worker ended: {self.text()[-3000:]}"
+            assert time.monotonic() < deadline, f"worker is not ready: {self.text()[-3000:]}"
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End it as the OOM killer would."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, timeout_s: float = 30.0) -> int:
+        """Ask it to drain; returns its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout_s)
+
+    def text(self) -> str:
+        return self.log.read_text("utf-8", "replace")
+
+    def _port(self) -> int | None:
+        for line in reversed(self.text().splitlines()):
+            if "control port=" in line:
+                return int(line.split("control port=")[1].split()[0])
+        return None
+
+
+@dataclass
+class Outcome:
+    """What the output topics hold, against what went in."""
+
+    sent: int
+    scored: list[dict[str, Any]]
+    rejects: list[Reject]
+    rejected: list[Message]
+    scored_messages: list[Message]
+
+
+@dataclass
+class Deployment:
+    """Topics, schema folder and settings of one worker group with a unique name."""
+
+    servers: str
+    folder: Path
+    model: Path
+    partitions: int = 3
+    app: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:8]}")
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    workers: list[WorkerProcess] = field(default_factory=list)
+
+    @property
+    def topic(self) -> str:
+        return f"{self.app}.events"
+
+    @property
+    def topics(self) -> list[str]:
+        return [self.topic, f"{self.topic}.scored", f"{self.topic}.rejected", f"{self.app}.state"]
+
+    def open(self) -> None:
+        schemas = self.folder / "schemas"
+        schemas.mkdir(parents=True, exist_ok=True)
+        (schemas / f"{SCHEMA_ID}-event.avsc").write_text(json.dumps(EVENT_SCHEMA))
+        self.config.write_text(self._toml())
+        create = [PROGRAM, "topics", "create", "-c", self.config, "--input-partitions", str(self.partitions)]
+        subprocess.run(create, check=True, capture_output=True)
+
+    def close(self) -> None:
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.kill()
+        admin = AdminClient({"bootstrap.servers": self.servers})
+        for future in admin.delete_topics(self.topics).values():
+            future.exception(30)
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "worker.toml"
+
+    def start(self, *, ready: bool = True, **environment: str) -> WorkerProcess:
+        """Start one more worker; settings of this one worker as SECTION__KEY=value."""
+        prefixed = {f"STREAM_INFER__{name}": value for name, value in environment.items()}
+        log = self.folder / f"worker-{len(self.workers)}.log"
+        worker = WorkerProcess(self.config, log, prefixed)
+        self.workers.append(worker)
+        if ready:
+            worker.wait_ready()
+        return worker
+
+    def send(self, events: Iterable[Event], rate: float | None = None) -> int:
+        """Produce events, their partition by their key; paced when a rate is given."""
+        producer = Producer(
+            {"bootstrap.servers": self.servers, "linger.ms": 5, "partitioner": "murmur2_random"}
+        )
+        began, count = time.monotonic(), 0
+        for count, event in enumerate(events, 1):
+            while True:
+                try:
+                    producer.produce(self.topic, event.value, event.key, headers=list(event.headers) or None)
+                    break
+                except BufferError:
+                    producer.poll(0.05)
+            if rate is not None and count % 20 == 0:
+                producer.poll(0)
+                time.sleep(max(0.0, began + count / rate - time.monotonic()))
+        assert producer.flush(60) == 0
+        return count
+
+    def wait_committed(self, timeout_s: float = _QUIET_S) -> None:
+        """Wait until the group's committed offsets are the end of the input."""
+        consumer = Consumer(
+            {"bootstrap.servers": self.servers, "group.id": self.app, "enable.auto.commit": False}
+        )
+        tps = [TopicPartition(self.topic, p) for p in range(self.partitions)]
+        deadline = time.monotonic() + timeout_s
+        try:
+            while True:
+                ends = {tp.partition: consumer.get_watermark_offsets(tp, 10)[1] for tp in tps}
+                now = {tp.partition: max(0, tp.offset) for tp in consumer.committed(tps, 10)}
+                if ends == now:
+                    return
+                logs = "\n".join(worker.text()[-1500:] for worker in self.workers)
+                assert any(worker.process.poll() is None for worker in self.workers), logs
+                assert time.monotonic() < deadline, f"committed {now} of {ends}:\n{logs}"
+                time.sleep(0.1)
+        finally:
+            consumer.close()
+
+    def outcome(self) -> Outcome:
+        """Read everything back and check the conservation law, the order, and every score."""
+        source = stop_reading_at_end(self.servers, self.topic)
+        scored_messages = stop_reading_at_end(self.servers, f"{self.topic}.scored")
+        rejected = stop_reading_at_end(self.servers, f"{self.topic}.rejected")
+        scored = [_scored(m) for m in scored_messages]
+        rejects = [self._reject(m) for m in rejected]
+        outcome = Outcome(len(source), scored, rejects, rejected, scored_messages)
+        once = self.settings.get("delivery", {}).get("mode") != "at_least_once"
+        _conserved(outcome, source, once=once)
+        if once:
+            _ordered(outcome)
+        _scores_equal(outcome, self.recomputed(source))
+        return outcome
+
+    def recomputed(self, source: list[Message]) -> dict[tuple[int, int], float]:
+        """Scores by position, from the input alone: one pass, no worker, no restart."""
+        loaded = load_model(self.model)
+        decoder = Decoder(
+            SchemaDirectory(self.folder / "schemas"),
+            Fields("features", loaded.layout.features, "entity_id", "ts", "event_id"),
+        )
+        scorer = Scorer(
+            loaded.model, loaded.profiles, loaded.layout, EntityTable(loaded.layout, loaded.profiles)
+        )
+        batch = _batch(source)
+        columns = decoder.decode(batch).columns
+        kept, scores, _ = scorer.score(columns, batch.partition[columns.rows], batch.offset[columns.rows])
+        rows = columns.rows[kept]
+        positions = zip(batch.partition[rows].tolist(), batch.offset[rows].tolist(), strict=True)
+        return dict(zip(positions, scores.score.tolist(), strict=True))
+
+    def _reject(self, message: Message) -> Reject:
+        found = Reject.parse(message.headers())
+        assert found is not None
+        return found
+
+    def _toml(self) -> str:
+        sections: dict[str, dict[str, Any]] = {
+            "app": {"id": self.app},
+            "kafka": {"bootstrap_servers": self.servers},
+            "registry": {"dir": "schemas"},
+            "input": {
+                "topic": self.topic,
+                "entity": "entity_id",
+                "time": "ts",
+                "event_id": "event_id",
+                "features": "features",
+            },
+            "output": {},
+            "state": {"flush_interval_s": 1.0},
+            "model": {"path": str(self.model)},
+            "control": {"port": 0},
+        }
+        for section, values in self.settings.items():
+            sections.setdefault(section, {}).update(values)
+        lines = []
+        for section, values in sections.items():
+            lines.append(f"[{section}]")
+            lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        return "\n".join(lines) + "\n"
+
+
+def _scored(message: Message) -> dict[str, Any]:
+    value = message.value()
+    assert value[0] == 0
+    return dict(fastavro.schemaless_reader(io.BytesIO(value[5:]), _SCORED, None))
+
+
+def _batch(messages: list[Message]) -> Batch:
+    values = [m.value() for m in messages]
+    payloads = [v or b"" for v in values]
+    return Batch(
+        np.frombuffer(b"".join(payloads), np.uint8),
+        np.cumsum([len(p) for p in payloads]),
+        np.array([v is None for v in values]),
+        np.array([m.partition() for m in messages], np.int32),
+        np.array([m.offset() for m in messages], np.int64),
+        np.array([m.timestamp()[1] for m in messages], np.int64),
+        values,
+        [m.key() for m in messages],
+    )
+
+
+def _conserved(outcome: Outcome, source: list[Message], *, once: bool) -> None:
+    """Every input is scored or rejected; exactly once, or at least once."""
+    sent = Counter((m.partition(), m.offset()) for m in source)
+    out = Counter((e["source_partition"], e["source_offset"]) for e in outcome.scored)
+    out += Counter((r.source.partition, r.source.offset) for r in outcome.rejects)
+    lost = sorted(set(sent) - set(out))
+    doubled = sorted(position for position, count in out.items() if count > 1)
+    assert not lost, f"{len(lost)} events lost: {lost[:5]}"
+    assert set(out) <= set(sent), "outputs of what was never an input"
+    assert not (once and doubled), f"{len(doubled)} events doubled: {doubled[:5]}"
+
+
+def _ordered(outcome: Outcome) -> None:
+    """Each output partition holds the events of its input partition in their order."""
+    last: dict[int, int] = {}
+    for message, event in zip(outcome.scored_messages, outcome.scored, strict=True):
+        assert message.partition() == event["source_partition"]
+        assert event["source_offset"] > last.get(message.partition(), -1), "output order is not input order"
+        last[message.partition()] = event["source_offset"]
+
+
+def _scores_equal(outcome: Outcome, expected: dict[tuple[int, int], float]) -> None:
+    """Streamed scores are those of an undisturbed run."""
+    for event in outcome.scored:
+        position = event["source_partition"], event["source_offset"]
+        assert event["score"] == pytest.approx(expected[position], rel=1e-5, abs=1e-5), position
+    assert {(e["source_partition"], e["source_offset"]) for e in outcome.scored} == set(expected)
