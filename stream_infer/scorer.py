@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stream_infer.errors import FeatureError, ModelError, ScoreError, WorkerError
 from stream_infer.records import Columns, Rejects, Scores
+from stream_infer.windows.jit import given
 from stream_infer.windows.layout import NONE, Layout
 from stream_infer.windows.profiles import Profiles
 from stream_infer.windows.push_kernel import MISSING, unfit_feature
@@ -38,6 +39,12 @@ class Scorer:
         self.profiles = profiles
         self.layout = layout
         self.table = table
+
+    def warm_up(self) -> None:
+        """Make the compiled parts ready, so that the first batch does not wait. The model has a warm-up of its own."""
+        self.table.warm_up()
+        nothing = np.empty(0, np.int64)
+        unfit_feature(given(np.empty((0, 1)), np.float64), True, nothing, np.empty(0, np.uint8))  # noqa: FBT003
 
     def score(
         self, columns: Columns, partition: NDArray[np.int32], offset: NDArray[np.int64]
@@ -80,7 +87,7 @@ class Scorer:
         column = np.empty(len(columns), np.int64)
         kind = np.empty(len(columns), np.uint8)
         unfit_feature(
-            np.require(columns.features, np.float64, ("C", "W")),
+            given(columns.features, np.float64),
             self.layout.missing == "impute",
             column,
             kind,

@@ -11,39 +11,30 @@ from numpy.typing import NDArray
 from stream_infer.records import Text
 from stream_infer.windows import index_kernels as kernels
 from stream_infer.windows.index_kernels import DEAD_BYTES, HELD, USED, USED_BYTES, Store
+from stream_infer.windows.jit import given
 from stream_infer.windows.layout import NONE, SLOT
+from stream_infer.windows.memory import reserved
 
-__all__ = ["KeyIndex", "grow"]
+__all__ = ["KeyIndex"]
 
-_STEP_BYTES = 32 << 20
 _COMPACT_BYTES = 1 << 16
-
-
-def grow(array: NDArray[np.generic], length: int) -> None:
-    """Lengthen an array in place to at least ``length``.
-
-    By an eighth, at most 32 MiB: new memory is written at once, and the allocator moves the pages of a large array,
-    not its bytes, so there is never a second copy and never a long pause.
-    """
-    if length <= len(array):
-        return
-    step = min(len(array) // 8, max(_STEP_BYTES // array.strides[0], 1))
-    array.resize((max(length, len(array) + step, 64), *array.shape[1:]), refcheck=False)
+_LEAST_BYTES = 1024
 
 
 class KeyIndex:
     """An open-addressing hash from (partition, key) to a slot number, with the slots it hands out.
 
     Slot numbers are dense; freed ones are used again. The seed of the hash is random, so that nobody can send keys that
-    collide. ``names`` says which profile a new key gets: the number it has there, or ``len(names)``.
+    collide. ``capacity`` bounds the keys. ``names`` says which profile a new key gets: its number there, or
+    ``len(names)``.
     """
 
-    def __init__(self, names: KeyIndex | None = None) -> None:
+    def __init__(self, capacity: int, names: KeyIndex | None = None) -> None:
         self._names = self if names is None else names
         self.store = Store(
             buckets=np.zeros(128, np.int64),
-            slots=np.zeros(64, SLOT),
-            arena=np.zeros(1024, np.uint8),
+            slots=reserved(capacity, (), SLOT),
+            arena=np.zeros(_LEAST_BYTES, np.uint8),
             counters=np.array([NONE, 0, 0, 0, 0], np.int64),
             seed=np.frombuffer(bytearray(secrets.token_bytes(16)), np.uint64),
         )
@@ -51,7 +42,7 @@ class KeyIndex:
     @classmethod
     def of(cls, names: Sequence[bytes]) -> KeyIndex:
         """An index of distinct names, each with its place in the sequence as slot number (partition 0)."""
-        index = cls()
+        index = cls(max(len(names), 1))
         index.locate(np.zeros(len(names), np.int32), Text.of(names))
         return index
 
@@ -66,28 +57,20 @@ class KeyIndex:
     @property
     def bytes_count(self) -> int:
         """Memory of buckets, slots and keys."""
-        return self.store.buckets.nbytes + self.store.slots.nbytes + self.store.arena.nbytes
+        return self.store.buckets.nbytes + self.used * SLOT.itemsize + self.store.arena.nbytes
 
     def find(self, partition: NDArray[np.int32], key: Text) -> NDArray[np.int64]:
         """The slot of each key, NONE for keys not held."""
-        return self._find(partition, key)[0]
+        return self._find(given(partition, np.int32), _given(key))[0]
 
     def locate(self, partition: NDArray[np.int32], key: Text) -> NDArray[np.int64]:
         """The slot of each key; a key not held gets one."""
+        partition, key = given(partition, np.int32), _given(key)
         found, missing = self._find(partition, key)
         if missing:
-            new = found == NONE
-            self._reserve(missing, int(key.length[new].sum()))
-            kernels.insert(
-                self.store,
-                self._names.store,
-                len(self._names),
-                partition,
-                key.data,
-                key.start,
-                key.length,
-                found,
-            )
+            self._reserve(missing, int(key.length[found == NONE].sum()))
+            names, fleet = self._names.store, len(self._names)
+            kernels.insert(self.store, names, fleet, partition, key.data, key.start, key.length, found)
         return found
 
     def release(self, numbers: NDArray[np.int64]) -> None:
@@ -95,7 +78,7 @@ class KeyIndex:
         kernels.release(self.store, numbers)
         used, dead = self.store.counters[USED_BYTES], self.store.counters[DEAD_BYTES]
         if dead > _COMPACT_BYTES and 2 * dead > used:
-            arena = np.zeros(used - dead, np.uint8)
+            arena = np.zeros(max(used - dead, _LEAST_BYTES), np.uint8)
             kernels.repack(self.store, arena)
             self.store = self.store._replace(arena=arena)
 
@@ -129,8 +112,11 @@ class KeyIndex:
 
     def _reserve(self, key_count: int, bytes_count: int) -> None:
         counters = self.store.counters
-        grow(self.store.slots, len(self) + key_count)
-        grow(self.store.arena, int(counters[USED_BYTES]) + bytes_count)
+        if len(self) + key_count > len(self.store.slots):
+            raise MemoryError(f"{len(self) + key_count} entities are more than this machine has memory for")
+        arena_size = int(counters[USED_BYTES]) + bytes_count
+        if arena_size > len(self.store.arena):
+            self.store.arena.resize(arena_size + arena_size // 4, refcheck=False)
         size = len(self.store.buckets)
         while size < 2 * (len(self) + key_count):
             size *= 2
@@ -138,3 +124,7 @@ class KeyIndex:
             buckets = np.zeros(size, np.int64)
             kernels.rebuild(self.store.buckets, buckets)
             self.store = self.store._replace(buckets=buckets)
+
+
+def _given(text: Text) -> Text:
+    return Text(given(text.data, np.uint8), given(text.start, np.int64), given(text.length, np.int32))

@@ -89,22 +89,27 @@ def key_hash(
 
 
 @kernel
+def _is_key(
+    store: Store, number: int, partition: int, data: NDArray[np.uint8], start: int, length: int
+) -> bool:
+    slot = store.slots[number]
+    if slot.partition != partition or slot.key_length != length:
+        return False
+    for i in range(length):  # noqa: SIM110  all() is not for kernels
+        if store.arena[slot.key_start + i] != data[start + i]:
+            return False
+    return True
+
+
+@kernel
 def _find_one(store: Store, h: int, partition: int, data: NDArray[np.uint8], start: int, length: int) -> int:
     mask = len(store.buckets) - 1
     at = h & mask
     while store.buckets[at] != 0:
         bucket = store.buckets[at]
-        if bucket >> 32 == h:
-            number = int(bucket & _LOW) - 1
-            slot = store.slots[number]
-            if slot.partition == partition and slot.key_length == length:
-                same = True
-                for i in range(length):
-                    if store.arena[slot.key_start + i] != data[start + i]:
-                        same = False
-                        break
-                if same:
-                    return number
+        number = int(bucket & _LOW) - 1
+        if bucket >> 32 == h and _is_key(store, number, partition, data, start, length):
+            return number
         at = (at + 1) & mask
     return NONE
 
@@ -118,12 +123,28 @@ def find(
     length: NDArray[np.int32],
     found: NDArray[np.int64],
 ) -> int:
-    """Write the slot of each row's key to ``found``, NONE where it has none; return how many have none."""
+    """Write the slot of each row's key to ``found``, NONE where it has none; return how many have none.
+
+    In three short loops, so that the processor waits for the memory of many rows at once: hashes; the first slot with
+    the hash, out of the buckets; whether that slot has the key. Only where it has not (two keys of one hash) one
+    probes on.
+    """
+    mask = len(store.buckets) - 1
+    hashes = np.empty(len(start), np.int64)
+    for i in range(len(start)):
+        hashes[i] = key_hash(store.seed, partition[i], data, start[i], length[i])
+    for i in range(len(start)):
+        at = hashes[i] & mask
+        while store.buckets[at] != 0 and store.buckets[at] >> 32 != hashes[i]:
+            at = (at + 1) & mask
+        found[i] = (store.buckets[at] & _LOW) - 1
     missing = 0
     for i in range(len(start)):
-        h = key_hash(store.seed, partition[i], data, start[i], length[i])
-        found[i] = _find_one(store, h, partition[i], data, start[i], length[i])
-        missing += found[i] == NONE
+        number = found[i]
+        if number != NONE and not _is_key(store, number, partition[i], data, start[i], length[i]):
+            number = _find_one(store, hashes[i], partition[i], data, start[i], length[i])
+        found[i] = number
+        missing += number == NONE
     return missing
 
 

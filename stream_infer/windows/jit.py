@@ -1,4 +1,4 @@
-"""The one decorator of this package's compiled kernels.
+"""How this package's compiled kernels are made and called.
 
 A kernel calls only kernels of its own file: numba keys its disk cache by the file of the outermost one and
 would not notice a change in another.
@@ -7,12 +7,26 @@ would not notice a change in another.
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-__all__ = ["kernel"]
+__all__ = ["given", "kernel"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 """A kernel's own type, which the decorator keeps."""
+
+S = TypeVar("S", bound=np.generic)
+
+
+def given(array: NDArray[Any], dtype: type[S]) -> NDArray[S]:
+    """An input as every kernel takes it: contiguous, of this type, read-only.
+
+    A kernel is compiled once per kind of arguments; this way there is one kind, whoever made the array.
+    """
+    view = np.ascontiguousarray(array, dtype).view()
+    view.flags.writeable = False
+    return view
 
 
 def kernel(function: F) -> F:

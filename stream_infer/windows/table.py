@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.records import Text
-from stream_infer.windows.index import KeyIndex, grow
+from stream_infer.windows.index import KeyIndex
+from stream_infer.windows.jit import given
 from stream_infer.windows.judge_kernel import Judged, judge_rows
 from stream_infer.windows.layout import NONE, STATE_KEY_PREFIX, TOP, Layout
+from stream_infer.windows.memory import machine_bytes, reserved
 from stream_infer.windows.profiles import Profiles
 from stream_infer.windows.push_kernel import Pushed, State, push_rows, take_dirty
 from stream_infer.windows.snapshot import KNOWN, UNKNOWN, StateCodec, StateRecords
 
 __all__ = ["EntityTable"]
 
-_S = TypeVar("_S", bound=np.generic)
+_LEAST_CAPACITY = 1024
 _NO_BOUND = np.iinfo(np.int64).max
 
 
@@ -42,14 +43,31 @@ class EntityTable:
         self.layout = layout
         self.profiles = profiles
         self._idle_ttl_ms = round(idle_ttl_s * 1000)
-        self._index = KeyIndex(KeyIndex.of(profiles.names))
-        self._rows = np.zeros((64, layout.row_length), np.float32)
+        capacity = max(machine_bytes() // (4 * layout.row_length), _LEAST_CAPACITY)
+        self._rows = reserved(capacity, (layout.row_length,), np.dtype(np.float32))
+        self._index = KeyIndex(len(self._rows), KeyIndex.of(profiles.names))
         self._queues = np.full((1, 2), NONE, np.int32)
         self._swept: dict[int, int] = {}
         self._codec = StateCodec(layout)
         self.record_bytes = self._codec.bytes_of(KNOWN)
         self._smoothing = np.array(layout.smoothing)
         self._clip = np.array(layout.clip)
+
+    def warm_up(self) -> None:
+        """Compile the kernels, or read them from numba's disk cache, on a table of no use, so that no batch waits."""
+        table = EntityTable(self.layout, self.profiles, 1.0)
+        names = [
+            b"%01000d" % i for i in range(200)
+        ]  # enough to make the index grow, and to pack its keys again
+        partition, zero = np.zeros(len(names), np.int32), np.zeros(len(names), np.int64)
+        slots = table.locate(partition, Text.of(names))
+        pushed = table.push(slots, np.zeros((len(names), self.layout.features)), zero, partition, zero)
+        errors = np.zeros((len(names), self.layout.terms, self.layout.features), np.float32)
+        table.judge(slots, pushed.first, errors)
+        records = list(table.flush(0, 1, 1, len(names)).pairs())
+        keys = table.expire(0, 1 << 40, len(names))
+        table.load(0, keys, [value for _, value in records])
+        table.drop(0)
 
     # ---- the path of a batch
 
@@ -58,13 +76,11 @@ class EntityTable:
 
         Slots hold until the next load, drop or expire.
         """
-        numbers = self._index.locate(_plain(partition, np.int32), _plain_text(entity))
-        grow(self._rows, self._index.used)
-        return numbers
+        return self._index.locate(partition, entity)
 
     def find(self, partition: NDArray[np.int32], entity: Text) -> NDArray[np.int64]:
         """The slot of each row's entity (m), -1 where the table has none."""
-        return self._index.find(_plain(partition, np.int32), _plain_text(entity))
+        return self._index.find(partition, entity)
 
     def fresh(self, slots: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which rows are not in the state yet, given the slots that find gave; a replay leaves the others out."""
@@ -95,10 +111,10 @@ class EntityTable:
             self._state,
             self.profiles.known,
             slots,
-            _plain(features, np.float64),
-            _plain(time_ms, np.int64),
-            _plain(partition, np.int32),
-            _plain(offset, np.int64),
+            given(features, np.float64),
+            given(time_ms, np.int64),
+            given(partition, np.int32),
+            given(offset, np.int64),
             self._idle_ttl_ms,
             self.layout.running_at,
             pushed,
@@ -129,7 +145,7 @@ class EntityTable:
             self.profiles.known,
             slots,
             first,
-            _plain(errors, np.float32),
+            given(errors, np.float32),
             self._smoothing,
             self._clip,
             self.layout.smoothed_at,
@@ -201,7 +217,8 @@ class EntityTable:
             else:
                 found[kind][key] = value
         self._release(partition, gone)
-        return len(ignored) + sum(self._restore(partition, found[kind], kind) for kind in (KNOWN, UNKNOWN))
+        lacking = [self._restore(partition, found[kind], kind) for kind in (KNOWN, UNKNOWN)]
+        return len(ignored) + sum(lacking)
 
     def drop(self, partition: int) -> None:
         """Forget everything of a partition."""
@@ -220,7 +237,7 @@ class EntityTable:
     @property
     def bytes_count(self) -> int:
         """Memory of the state."""
-        return self._rows.nbytes + self._index.bytes_count + self._queues.nbytes
+        return self._index.used * self.layout.row_length * 4 + self._index.bytes_count + self._queues.nbytes
 
     @property
     def _state(self) -> State:
@@ -253,15 +270,6 @@ class EntityTable:
         self._rows[numbers, : decoded["row"].shape[1]] = decoded["row"]
         self._index.release(numbers[lacking])
         return int(lacking.sum())
-
-
-def _plain(array: NDArray[Any], dtype: type[_S]) -> NDArray[_S]:
-    """Contiguous, writable and of this type, so that each kernel is compiled for one kind of arguments."""
-    return np.require(array, dtype, ("C", "W"))
-
-
-def _plain_text(text: Text) -> Text:
-    return Text(_plain(text.data, np.uint8), _plain(text.start, np.int64), _plain(text.length, np.int32))
 
 
 def _entities(keys: Sequence[bytes]) -> Text:

@@ -42,7 +42,8 @@ class _Entity:
     rows: list[list[float]] = field(default_factory=list)
     newest_ms: int = 0
     smoothed: list[list[float]] | None = None
-    seen: list[list[float]] = field(default_factory=list)
+    least: list[float] = field(default_factory=list)
+    greatest: list[float] = field(default_factory=list)
     mean: list[float] = field(default_factory=list)
     variance: list[float] = field(default_factory=list)
 
@@ -91,11 +92,10 @@ class Reference:
         """Centre and spread before this row, which then enters the statistics."""
         if not entity.mean:
             entity.mean, entity.variance = list(fleet_center), [s * s for s in fleet_spread]
-            entity.seen = [[] for _ in x]
+            entity.least, entity.greatest = [math.inf for _ in x], [-math.inf for _ in x]
         center, spread = list(entity.mean), []
         for f in range(len(x)):
-            seen = entity.seen[f]
-            extent = max(seen) - min(seen) if seen else 0
+            extent = entity.greatest[f] - entity.least[f]
             floor = min(fleet_spread[f], extent / 2)
             spread.append(max(math.sqrt(entity.variance[f]), floor) if extent > 0 else fleet_spread[f])
         rate = max(1 / (len(entity.rows) + 1 + 100), 1e-4)
@@ -105,7 +105,8 @@ class Reference:
             apart = value - entity.mean[f]
             entity.mean[f] += rate * apart
             entity.variance[f] = (1 - rate) * (entity.variance[f] + rate * apart * apart)
-            entity.seen[f].append(float(np.float32(value)))
+            entity.least[f] = min(entity.least[f], float(np.float32(value)))
+            entity.greatest[f] = max(entity.greatest[f], float(np.float32(value)))
         return center, spread
 
     def _judged(self, entity: _Entity, number: int, window: NDArray[np.float32]):  # type: ignore[no-untyped-def]
