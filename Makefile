@@ -38,6 +38,10 @@ lock: $(READY) ## pin the newest versions that pyproject.toml allows
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --upgrade --no-header --quiet \
 		--python-version 3.11 --extra train --extra embedded --extra dev -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-header --quiet \
+		--python-version 3.11 --constraints requirements.lock -o requirements-runtime.lock
+	echo 'hatchling>=1.27' | $(BIN)/uv pip compile - --universal --generate-hashes --no-header --quiet \
+		--python-version 3.11 --constraints requirements.lock -o requirements-build.lock
 
 clean: ## remove the virtual environment and everything made here
 	rm -rf $(VENV) build dist models load/results .pytest_cache .ruff_cache .mypy_cache .hypothesis
