@@ -1,11 +1,9 @@
 """A real Apache Kafka (KRaft) on this machine, without Docker, an installed Java or Maven."""
 
-import base64
 import logging
 import signal
 import tempfile
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +19,7 @@ from stream_infer.embedded.jvm import Jvm
 from stream_infer.embedded.ports import free_ports, listening
 from stream_infer.embedded.process import Supervisor, last_lines, port_taken
 from stream_infer.embedded.properties import Node, server_properties
+from stream_infer.embedded.storage import cluster_id, copy_formatted, is_formatted
 from stream_infer.errors import BrokerError, ConfigError
 
 __all__ = ["EmbeddedKafka"]
@@ -193,36 +192,41 @@ class EmbeddedKafka:
         self._supervisor = Supervisor(grace_s=self._grace_s(), remove=temporary)
         self._supervisor.open()
         (self._data_dir / "logs").mkdir(parents=True, exist_ok=True)
+        self._write_properties()
         self._format()
         for node in self._nodes.values():
             self._launch(node)
         self._wait_ready(list(self._nodes.values()), set(numbers))
 
+    def _write_properties(self) -> None:
+        cluster = list(self._nodes.values())
+        for node in cluster:
+            data = self._data(node)
+            data.parent.mkdir(exist_ok=True)
+            text = server_properties(node, cluster, str(data), self._settings)
+            data.with_name("server.properties").write_text(text, "utf-8")
+
     def _format(self) -> None:
-        """Write each node's properties, and format the storage of those that have none yet."""
+        """Format the storage of the nodes that have none yet."""
+        fresh = [node for node in self._nodes.values() if not is_formatted(self._data(node))]
+        if not fresh:
+            return
         assert self._jvm is not None
+        first, *others = fresh
+        identity = cluster_id(map(self._data, self._nodes.values()))
+        arguments = ("format", "-t", identity, "-c", self._data(first).with_name("server.properties"))
+        flags = ("-XX:TieredStopAtLevel=1", *(() if self._recording_flags else self._flags))
+        command = self._jvm.command("kafka.tools.StorageTool", *arguments, extra=flags)
         supervisor = self._require_started()
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
-        fresh = []
-        for node in self._nodes.values():
-            home = self.data_dir / node.name
-            home.mkdir(exist_ok=True)
-            text = server_properties(node, list(self._nodes.values()), str(home / "data"), self._settings)
-            (home / "server.properties").write_text(text, "utf-8")
-            if not (home / "data" / "meta.properties").exists():
-                fresh.append(node)
-        for node in fresh:
-            arguments = ("format", "-t", cluster_id, "-c", self.data_dir / node.name / "server.properties")
-            flags = ("-XX:TieredStopAtLevel=1", *(() if self._recording_flags else self._flags))
-            command = self._jvm.command("kafka.tools.StorageTool", *arguments, extra=flags)
-            supervisor.start(f"format-{node.name}", command, self._log(node))
-        for node in fresh:
-            if supervisor.wait(f"format-{node.name}", _READY_S) != 0:
-                self._died(node, "cannot format its storage")
+        supervisor.start("format", command, self._log(first))
+        if supervisor.wait("format", _READY_S) != 0:
+            self._died(first, "cannot format its storage")
+        for node in others:
+            copy_formatted(self._data(first), self._data(node), node.number)
 
     def _launch(self, node: Node) -> None:
         assert self._jvm is not None
-        properties = self.data_dir / node.name / "server.properties"
+        properties = self._data(node).with_name("server.properties")
         # One broker is to be fast over minutes. Three that compile at full effort starve each other of a small
         # machine's cores while they start; their users want a cluster more than throughput.
         flags = self._flags if self._node_count == 1 else (*self._flags, "-XX:TieredStopAtLevel=1")
@@ -261,6 +265,9 @@ class EmbeddedKafka:
         if self._recording_flags:
             return _RECORD_S
         return _KEEP_S if self._given_dir else 0.0
+
+    def _data(self, node: Node) -> Path:
+        return self.data_dir / node.name / "data"
 
     def _log(self, node: Node) -> Path:
         assert self._data_dir is not None

@@ -108,6 +108,20 @@ def test_three_nodes_survive_the_death_of_one(tmp_path):
     with EmbeddedKafka(nodes=3) as kafka:
         servers = kafka.bootstrap_servers
         assert seen(servers) == {1, 2, 3}
+        assert (
+            len(
+                {
+                    line
+                    for path in kafka.data_dir.rglob("meta.properties")
+                    for line in lines_of(path, "cluster")
+                }
+            )
+            == 1
+        )
+        assert (
+            len({line for path in kafka.data_dir.rglob("meta.properties") for line in lines_of(path, "dire")})
+            == 3
+        )
         create(servers, "spread", partitions=3)
         first = kafka.pids[2]
         kafka.kill(2)
@@ -249,6 +263,10 @@ def seen(servers):
         return set(AdminClient({"bootstrap.servers": servers, **QUIET}).list_topics(timeout=10).brokers)
     except KafkaException:
         return set()
+
+
+def lines_of(path, start):
+    return [line for line in path.read_text().splitlines() if line.startswith(start)]
 
 
 def alive(pid):
