@@ -1,0 +1,123 @@
+"""Alarms: runs of anomalies of one entity, held against the labels while they happen."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.demo.records import ScoredRecord
+from stream_infer.models.dataset import Dataset
+from stream_infer.models.vus import events
+
+__all__ = ["Alarm", "Alarms"]
+
+_KEPT = 60
+
+
+@dataclass
+class Alarm:
+    """A run of anomalies. The score, its threshold and the features are those of its strangest event.
+
+    ``label``: "hit" touches a labelled event, "false" touches none, "none" = nobody labelled these rows.
+    """
+
+    entity: str
+    first_ms: int
+    last_ms: int
+    count: int
+    score: float
+    threshold: float
+    features: tuple[tuple[str, float], ...]
+    label: str
+    is_open: bool = True
+
+
+class Alarms:
+    """Takes scored events in the order of each entity. ``newest`` begins with the alarm that began last."""
+
+    def __init__(self, data: Dataset) -> None:
+        self._data = data
+        self._labelled_event = _labelled_events(data)
+        self._open: dict[str, Alarm] = {}
+        self._seen: set[int] = set()
+        self._found: set[int] = set()
+        self._kept: deque[Alarm] = deque(maxlen=_KEPT)
+        self.alarm_count = 0
+        self.closed_false_count = 0
+
+    @property
+    def newest(self) -> list[Alarm]:
+        """The latest alarms, the newest first."""
+        return list(reversed(self._kept))
+
+    @property
+    def events_seen(self) -> int:
+        """Labelled events that have begun."""
+        return len(self._seen)
+
+    @property
+    def events_found(self) -> int:
+        """Labelled events that an anomaly fell into."""
+        return len(self._found)
+
+    def add(self, record: ScoredRecord) -> None:
+        """Take the next scored event of its entity."""
+        labelled = int(self._labelled_event[record.row])
+        if labelled >= 0:
+            self._seen.add(labelled)
+        if not record.is_anomaly:
+            self._close(record.entity)
+            return
+        if labelled >= 0:
+            self._found.add(labelled)
+        alarm = self._open.get(record.entity)
+        if alarm is None:
+            alarm = self._begin(record)
+        alarm.last_ms = record.time_ms
+        alarm.count += 1
+        if labelled >= 0:
+            alarm.label = "hit"
+        if record.score > alarm.score:
+            alarm.score, alarm.threshold, alarm.features = record.score, record.threshold, record.features
+
+    def _begin(self, record: ScoredRecord) -> Alarm:
+        label = self._data.label
+        known = label is not None and int(label[record.row]) >= 0
+        alarm = Alarm(
+            entity=record.entity,
+            first_ms=record.time_ms,
+            last_ms=record.time_ms,
+            count=0,
+            score=record.score,
+            threshold=record.threshold,
+            features=record.features,
+            label="false" if known else "none",
+        )
+        self._open[record.entity] = alarm
+        self._kept.append(alarm)
+        self.alarm_count += 1
+        return alarm
+
+    def _close(self, entity: str) -> None:
+        alarm = self._open.pop(entity, None)
+        if alarm is not None:
+            alarm.is_open = False
+            self.closed_false_count += alarm.label == "false"
+
+
+def _labelled_events(data: Dataset) -> NDArray[np.int32]:
+    """For each row of the data the number of the labelled event it is in, or -1."""
+    number = np.full(len(data), -1, np.int32)
+    if data.label is None:
+        return number
+    count = 0
+    for entity in range(len(data.entities)):
+        rows = np.flatnonzero(data.entity == entity)
+        starts, ends = events(data.label[rows])
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            number[rows[start : end + 1]] = count
+            count += 1
+    return number

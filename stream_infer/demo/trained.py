@@ -1,0 +1,44 @@
+"""The model of the demo: trained once per data file and version of the code, then kept in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import stream_infer
+from stream_infer.embedded.jars import cache_dir
+from stream_infer.errors import ModelError
+from stream_infer.models.artifact import Artifact
+
+__all__ = ["cached_model", "is_whole"]
+
+_LEARNING_CODE = ("models/*.py", "windows/*.py", "scorer.py")
+
+
+def cached_model(data: Path) -> Path:
+    """Return where the model of this data by this code is, or is to be made."""
+    digest = hashlib.sha256(_code_digest())
+    with data.open("rb") as file:
+        digest.update(hashlib.file_digest(file, "sha256").digest())
+    return cache_dir() / "models" / f"demo-{digest.hexdigest()[:16]}"
+
+
+def is_whole(model: Path) -> bool:
+    """Whether a model is there and undamaged; a damaged one is removed."""
+    try:
+        Artifact.load(model)
+    except ModelError:
+        shutil.rmtree(model, ignore_errors=True)
+        return False
+    return True
+
+
+def _code_digest() -> bytes:
+    """Digest of the code that decides what a model is: a change of it makes new models."""
+    digest = hashlib.sha256()
+    package = Path(stream_infer.__file__).parent
+    for pattern in _LEARNING_CODE:
+        for path in sorted(package.glob(pattern)):
+            digest.update(path.read_bytes())
+    return digest.digest()
