@@ -47,29 +47,7 @@ class ScoredEncoder:
         self, batch: Batch, columns: Columns, scores: Scores
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Encode every row of ``columns``: the values end to end (uint8), and where each one ends (int64, m)."""
-        ids = columns.event_id
-        if ids is None:
-            ids = Text(
-                np.zeros(0, np.uint8), np.zeros(len(columns), np.int64), np.zeros(len(columns), np.int32)
-            )
-        values = Values(
-            event_id=_frozen(ids.data),
-            event_id_start=ids.start,
-            event_id_length=ids.length,
-            entity=_frozen(columns.entity.data),
-            entity_start=columns.entity.start,
-            entity_length=columns.entity.length,
-            time_ms=columns.time_ms,
-            score=scores.score.view(np.uint64),
-            threshold=scores.threshold.view(np.uint64),
-            is_anomaly=scores.is_anomaly,
-            top=scores.top,
-            share=scores.share.view(np.uint32),
-            window_full=scores.window_full,
-            time_order=scores.time_order,
-            partition=batch.partition[columns.rows],
-            offset=batch.offset[columns.rows],
-        )
+        values = _values(batch, columns, scores)
         buffer = np.empty(self._most_bytes(values), np.uint8)
         ends = np.empty(len(columns), np.int64)
         encode_rows(self._constants, values, buffer, ends)
@@ -83,6 +61,32 @@ class ScoredEncoder:
             values.event_id_length.sum(dtype=np.int64)
         )
         return len(values.time_ms) * row + texts
+
+
+def _values(batch: Batch, columns: Columns, scores: Scores) -> Values:
+    """Give the kernel arrays of the one type it was compiled for: copies that can be written, but the texts."""
+    count = len(columns)
+    ids = columns.event_id or Text(
+        np.zeros(0, np.uint8), np.zeros(count, np.int64), np.zeros(count, np.int32)
+    )
+    return Values(
+        event_id=_frozen(ids.data),
+        event_id_start=np.array(ids.start, np.int64),
+        event_id_length=np.array(ids.length, np.int32),
+        entity=_frozen(columns.entity.data),
+        entity_start=np.array(columns.entity.start, np.int64),
+        entity_length=np.array(columns.entity.length, np.int32),
+        time_ms=np.array(columns.time_ms, np.int64),
+        score=np.array(scores.score, np.float64).view(np.uint64),
+        threshold=np.array(scores.threshold, np.float64).view(np.uint64),
+        is_anomaly=np.array(scores.is_anomaly, np.bool_),
+        top=np.array(scores.top, np.int32, order="C"),
+        share=np.array(scores.share, np.float32, order="C").view(np.uint32),
+        window_full=np.array(scores.window_full, np.bool_),
+        time_order=np.array(scores.time_order, np.uint8),
+        partition=np.array(batch.partition[columns.rows], np.int32),
+        offset=np.array(batch.offset[columns.rows], np.int64),
+    )
 
 
 def _string(text: str) -> bytes:
@@ -101,6 +105,6 @@ def _array(data: bytes) -> NDArray[np.uint8]:
 
 
 def _frozen(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    view = data.view()
+    view = np.ascontiguousarray(data).view()
     view.flags.writeable = False
     return view

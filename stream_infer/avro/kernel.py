@@ -35,6 +35,7 @@ class Source(NamedTuple):
     start: NDArray[np.int64]
     end: NDArray[np.int64]
     timestamp_ms: NDArray[np.int64]
+    null: NDArray[np.bool_]
 
 
 class Output(NamedTuple):
@@ -153,9 +154,7 @@ def run_program(
 
 
 @jit
-def read_frames(
-    source: Source, out: Output, null: NDArray[np.bool_], max_bytes: int, frame_bytes: int
-) -> None:
+def read_frames(source: Source, out: Output, max_bytes: int, frame_bytes: int) -> None:
     """Take the frames off the bodies: the status becomes why.PENDING, or what is wrong with the frame.
 
     A frame is ``frame_bytes`` long, 0 and then the schema's id; without frames (0) the id is 0. ``source.start``
@@ -164,7 +163,7 @@ def read_frames(
     for row in range(len(out.status)):
         start, size = source.start[row], source.end[row] - source.start[row]
         status, schema_id = why.PENDING, np.int64(0)
-        if null[row]:
+        if source.null[row]:
             status = why.NULL
         elif size > max_bytes:
             status = why.TOO_LARGE

@@ -62,7 +62,7 @@ class DecodeRun:
         """Yield each schema id with the rows (int64, ascending) that name it."""
         status, schema = self._out.status, self._out.schema_id
         frame_bytes = FRAME_BYTES if framed else 0
-        read_frames(self._source, self._out, self._batch.null, self._fields.max_event_bytes, frame_bytes)
+        read_frames(self._source, self._out, self._fields.max_event_bytes, frame_bytes)
         if self._fields.entity is None:
             self._keys = Text.of([key or b"" for key in self._batch.keys])
             check_keys(_frozen(self._keys.data), self._keys.start, self._keys.length, status)
@@ -131,14 +131,20 @@ class DecodeRun:
 
 
 def _source(batch: Batch) -> Source:
-    end = np.ascontiguousarray(batch.ends, np.int64)
+    """Give the kernels arrays of the one type they were compiled for: copies that can be written, but the payload."""
+    end = np.array(batch.ends, np.int64)
     start = np.zeros_like(end)
     start[1:] = end[:-1]
-    return Source(_frozen(batch.payload), start, end, np.ascontiguousarray(batch.timestamp_ms, np.int64))
+    return Source(
+        _frozen(batch.payload),
+        start,
+        end,
+        np.array(batch.timestamp_ms, np.int64),
+        np.array(batch.null, np.bool_),
+    )
 
 
 def _frozen(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """View an array as one that cannot be written: the one kind of payload that the kernels are compiled for."""
     view = np.ascontiguousarray(data).view()
     view.flags.writeable = False
     return view

@@ -12,6 +12,7 @@ import pytest
 
 from stream_infer.avro.decoder import Decoder
 from stream_infer.avro.fields import Fields
+from stream_infer.avro.kernel import check_keys, read_frames, run_program
 from stream_infer.avro.schema import SchemaError, SchemaText
 from stream_infer.avro.source import SingleSchema, UnknownSchemaError
 from stream_infer.errors import ConfigError, RegistryError
@@ -485,3 +486,21 @@ def test_references_define_names_for_those_after_them():
 
 def test_warm_up_needs_no_schema():
     Decoder(Schemas(), X).warm_up()
+
+
+def test_arrays_of_any_make_do_not_compile_again():
+    """A compile takes seconds: the kernels must have all the types they need from warm-up."""
+    decoder = Decoder(Schemas(s1=EVENT), Fields(("x",), 1, None, None, None))
+    decoder.warm_up()
+    kernels = (run_program, read_frames, check_keys)
+    compiled = [len(kernel.signatures) for kernel in kernels]
+    payloads = [framed(1, encode(EVENT, {"entity": "e", "x": 1.0}))] * 4
+    plain = batch_of(payloads)
+    odd = batch_of(payloads)
+    odd.payload = np.repeat(odd.payload, 2)[::2]
+    odd.ends = np.repeat(odd.ends.astype(np.int32), 2)[::2]
+    odd.null = np.broadcast_to(np.False_, 4)
+    odd.timestamp_ms = np.broadcast_to(np.int64(5), 4)
+    for batch in (plain, odd):
+        assert len(decoder.decode(batch).columns) == 4
+    assert [len(kernel.signatures) for kernel in kernels] == compiled
