@@ -7,8 +7,11 @@ error names the setting and the cure.
 from __future__ import annotations
 
 import json
+import logging
+import re
 import urllib.request
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,9 +20,11 @@ from typing import Literal
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from stream_infer.avro.compiler import compile_program
+from stream_infer.avro.directory import SchemaDirectory
 from stream_infer.avro.fields import Fields
+from stream_infer.avro.registry import Registry
 from stream_infer.avro.schema import SchemaText, parse
-from stream_infer.build import fields_of, schemas_of
+from stream_infer.build import fields_of
 from stream_infer.cluster import Cluster, Topic
 from stream_infer.config import Config
 from stream_infer.control.server import listen
@@ -41,6 +46,7 @@ __all__ = ["Check", "require", "run"]
 
 _TIMEOUT_S = 5.0
 _RIGHTS_WITHIN_S = 15.0
+_NO_SUCH_SUBJECT = (40401, 40402)  # the registry's codes: no such subject, no version of it
 
 
 @dataclass(frozen=True)
@@ -161,7 +167,8 @@ def _rights(world: _World) -> str:
         raise _Skipped("needs the input topic")
     config = world.config
     client = config.kafka.client_settings()
-    consumer = Consumer(reader_settings(client, config.kafka.consumer_settings(), config.app.id))
+    settings = reader_settings(client, config.kafka.consumer_settings(), config.app.id)
+    consumer = Consumer(settings, logger=_quiet())
     try:
         partitions = [TopicPartition(source.name, index) for index in range(source.partition_count)]
         consumer.committed(partitions, timeout=_RIGHTS_WITHIN_S)
@@ -186,13 +193,21 @@ def _transactions(config: Config) -> str:
         config.delivery.transaction_timeout_ms,
     )
     try:
-        Producer({**settings, "debug": ""}).init_transactions(_RIGHTS_WITHIN_S)
+        Producer(settings, logger=_quiet()).init_transactions(_RIGHTS_WITHIN_S)
     except KafkaException as failure:
         raise BrokerError(
             f"transactions of {config.app.id}-… cannot be begun: {failure.args[0].str()}; allow Write and Describe on "
             f"transactional ids with the prefix {config.app.id}-, or set delivery.mode = at_least_once"
         ) from None
     return f"transactions of {config.app.id}-…"
+
+
+def _quiet() -> logging.Logger:
+    """Keep the client's own lines out of the answers."""
+    logger = logging.getLogger("stream_infer.checks.client")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger
 
 
 def _reached(world: _World) -> Cluster:
@@ -236,7 +251,12 @@ def _registry(world: _World) -> str:
             f"registry reached; no schema of {subject} yet, so the first event's is looked at when it comes"
         )
     version, schema_id = found
-    _takes(f"{subject} version {version}", schemas_of(world.config).get(schema_id), fields)
+    registry = world.config.registry
+    schemas = Registry(registry.client_settings(), registry.timeout_s)
+    try:
+        _takes(f"{subject} version {version}", schemas.get(schema_id), fields)
+    finally:
+        schemas.close()
     return f"{subject} version {version} (id {schema_id}) has every field"
 
 
@@ -247,9 +267,10 @@ def _latest(config: Config, subject: str) -> tuple[int, int] | None:
     registry = config.registry
     settings = {**registry.client_settings(), "timeout": registry.timeout_s, "max.retries": 1}
     try:
-        newest = SchemaRegistryClient(settings).get_latest_version(subject)
+        with closing(SchemaRegistryClient(settings)) as client:
+            newest = client.get_latest_version(subject)
     except SchemaRegistryError as error:
-        if error.http_status_code == 404:
+        if error.error_code in _NO_SUCH_SUBJECT:
             return None
         said = f"answers {error.http_status_code}: {error.error_message}; check registry.username and registry.password"
     except Exception as error:  # noqa: BLE001 (the client lets whatever its HTTP library raises through)
@@ -271,17 +292,24 @@ def _files(world: _World) -> str:
             raise ConfigError(f"input.schema_file = {one} does not exist: give the path of an .avsc file")
         _takes(f"input.schema_file = {one}", SchemaText(one.read_text(encoding="utf-8")), fields)
         return f"{one.name} has every field"
-    folder = config.registry.dir
-    errors = []
-    for file in sorted(folder.glob("*.avsc")) if folder else ():
+    assert config.registry.dir is not None  # one of the three is set: Config sees to it
+    return _folder(config.registry.dir, fields)
+
+
+def _folder(folder: Path, fields: Fields) -> str:
+    schemas = SchemaDirectory(folder)
+    schemas.check()
+    said = []
+    for file in sorted(folder.glob("*.avsc")):
+        named = re.match(r"\d+", file.name)
         try:
-            _takes(file.name, SchemaText(file.read_text(encoding="utf-8")), fields)
+            _takes(file.name, schemas.get(int(named[0])) if named else SchemaText(""), fields)
         except ConfigError as error:
-            errors.append(str(error))
+            said.append(str(error))
         else:
             return f"{file.name} has every field"
-    said = "; ".join(errors[:3]) or "it has no .avsc file"
-    raise ConfigError(f"registry.dir = {folder} has no schema with the fields of [input]: {said}")
+    why = "; ".join(said[:3]) or "it holds no .avsc file"
+    raise ConfigError(f"registry.dir = {folder} has no schema with the fields of [input]: {why}")
 
 
 def _takes(what: str, schema: SchemaText, fields: Fields) -> None:

@@ -53,15 +53,15 @@ class Logger:
         """Tell what the worker recovers from."""
         self._log(logging.WARNING, event, fields)
 
-    def error(self, event: str, error: BaseException | None = None, **fields: Any) -> None:
-        """Tell what it does not recover from; ``error`` adds its traceback."""
-        self._log(logging.ERROR, event, fields, error)
+    def error(self, event: str, *, raised: BaseException | None = None, **fields: Any) -> None:
+        """Tell what it does not recover from; ``raised`` adds its traceback."""
+        self._log(logging.ERROR, event, fields, raised)
 
     def _log(
-        self, level: int, event: str, fields: dict[str, Any], error: BaseException | None = None
+        self, level: int, event: str, fields: dict[str, Any], raised: BaseException | None = None
     ) -> None:
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, event, exc_info=error, extra={"fields": fields}, stacklevel=3)
+            self._logger.log(level, event, exc_info=raised, extra={"fields": fields}, stacklevel=3)
 
 
 def get_logger(name: str) -> Logger:

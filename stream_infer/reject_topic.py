@@ -134,10 +134,11 @@ class RejectTopic:
             self._consumer.assign([TopicPartition(self._topic, partition, first or OFFSET_BEGINNING)])
             done = False
             while not done:
-                messages = self._consumer.consume(_CHUNK, timeout=_SILENCE_S)
-                if not messages:
+                first_message = self._consumer.poll(_SILENCE_S)
+                if first_message is None:
                     raise BrokerError(f"{self._topic}[{partition}]: no answer for {_SILENCE_S:g} s")
-                for message in messages:
+                # consume() alone would wait for a full chunk.
+                for message in (first_message, *self._consumer.consume(_CHUNK, 0)):
                     done = done or _ends(message, end)
                     if message.error() is None and _offset(message) < end:
                         yield message
