@@ -24,7 +24,7 @@ from stream_infer.errors import BrokerError, ConfigError
 
 __all__ = ["EmbeddedKafka"]
 
-_READY_S = 60.0
+_READY_S = 120.0
 _RESTART_S = 10.0
 _KEEP_S = 10.0
 _RECORD_S = 90.0

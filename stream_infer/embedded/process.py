@@ -80,9 +80,11 @@ class Supervisor:
 
     def close(self) -> None:
         """End every command and the supervisor; returns when they are gone and ``remove`` is deleted."""
-        program, self._program = self._program, None
-        if program is None:
+        if self._program is None:
             return
+        with suppress(WorkerError):  # it was killed
+            self._ask({"end": True})
+        program, self._program = self._program, None
         assert program.stdin is not None
         assert program.stdout is not None
         with suppress(OSError):  # it was killed with a request unread

@@ -16,7 +16,7 @@ from stream_infer.errors import RegistryError
 
 __all__ = ["EmbeddedRegistry"]
 
-_READY_S = 90.0
+_READY_S = 120.0
 _LOOK_S = 0.05
 _LOG_LINES = 15
 _PORT_ATTEMPTS = 3

@@ -8,6 +8,7 @@ repeats the "id" of the request:
     {"start": NAME, "command": [...], "log": PATH, "cwd": PATH or null}   -> {"pid": int} or {"error": text}
     {"signal": NAME, "number": int}                                       -> {"status": int or null}
     {"status": NAME}                                                      -> {"status": int or null}
+    {"end": true}     as if the input had closed: a fork of the owner may hold it open   -> {}
 
 ``status`` is null while the command runs, then its exit status (128 + signal if killed). Standard library
 only and single-threaded: it is up in milliseconds, and ``preexec_fn`` is safe here.
@@ -54,6 +55,8 @@ def main() -> None:
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             request = json.loads(line)
+            if "end" in request:
+                ended.append(0)
             _say({"id": request["id"], **_answer(request, children)})
     _end(children, grace_s)
     if remove:
@@ -61,6 +64,8 @@ def main() -> None:
 
 
 def _answer(request: dict[str, Any], children: dict[str, Child]) -> dict[str, Any]:
+    if "end" in request:
+        return {}
     if "start" in request:
         try:
             children[request["start"]] = child = _start(request)

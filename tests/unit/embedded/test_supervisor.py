@@ -76,6 +76,28 @@ def test_a_fork_that_holds_the_pipe_does_not_keep_the_command_alive(directory):
         wait_until(lambda: not alive(pid), timeout_s=8)
 
 
+def test_a_fork_that_holds_the_pipe_does_not_delay_the_end(tmp_path):
+    program = """
+import os, signal, sys, time
+from pathlib import Path
+from stream_infer.embedded.process import Supervisor
+supervisor = Supervisor(grace_s=0.2)
+supervisor.open()
+supervisor.start("one", ["sleep", "600"], Path(sys.argv[1]))
+fork = os.fork()
+if not fork:
+    time.sleep(20)
+    os._exit(0)
+started = time.monotonic()
+supervisor.close()
+print(time.monotonic() - started)
+os.kill(fork, signal.SIGKILL)
+"""
+    words = [sys.executable, "-c", program, str(tmp_path / "log")]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=60, check=True)
+    assert float(done.stdout) < 5
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")
 def test_kill_9_of_the_supervisor_ends_the_command(supervisor, tmp_path):
     pid = supervisor.start("one", ["sleep", "600"], tmp_path / "log")
