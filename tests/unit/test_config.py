@@ -6,6 +6,8 @@ import traceback
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream_infer.config import load, parse, reference
 from stream_infer.config.unsafe import UNSAFE
@@ -361,3 +363,55 @@ def test_settings_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
         config.batch.max_events = 5
     assert pickle.loads(pickle.dumps(config)) == config
+
+
+# --- anything at all
+
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.dates(), st.just(CANARY)
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+)
+KNOWN = [
+    (section, setting.name) for section, _ in reference.sections() for setting in reference.settings(section)
+]
+
+
+def refusal(data, environ=None):
+    """The error's text, None where the settings are taken; anything but a ConfigError fails the test."""
+    try:
+        parse(data, environ or {}, FILE)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+@given(st.sampled_from(KNOWN), VALUES)
+def test_any_value_of_a_setting_is_taken_or_refused_by_name(place, value):
+    section, name = place
+    said = refusal({**LEAST, section: {**LEAST.get(section, {}), name: value}})
+    assert said is None or (said.startswith(f"{FILE}: ") and (section in said or name in said))
+
+
+@given(
+    st.dictionaries(st.sampled_from([name for name, _ in KNOWN]) | st.text(max_size=8), VALUES, max_size=4)
+)
+def test_any_file_is_taken_or_refused(data):
+    said = refusal({**LEAST, **data})
+    assert said is None or len(said) > len(f"{FILE}: ")
+
+
+@given(st.sampled_from(KNOWN), st.text(max_size=20))
+def test_any_variable_is_taken_or_refused_by_name(place, value):
+    section, name = place
+    said = refusal(LEAST, {f"STREAM_INFER__{section}__{name}".upper(): value})
+    assert said is None or section in said or name in said
+
+
+@given(st.text("ABKAFZ_", max_size=20), st.text(max_size=20))
+def test_any_other_variable_is_refused_by_its_name(tail, value):
+    said = refusal(LEAST, {f"STREAM_INFER__{tail}": value})
+    assert said is not None
+    assert "STREAM_INFER__" in said or tail.split("__")[0].lower() in said
