@@ -73,7 +73,9 @@ class Scorer:
             pushed.time_order,
         )
         unscored = _unscored(columns, judged.finite, failures)
-        return fit[good], scores.take(good), [unfit, unscored]
+        if len(good) < len(scores):
+            scores = scores.take(good)
+        return fit[good], scores, [unfit, unscored]
 
     def fresh(
         self, columns: Columns, partition: NDArray[np.int32], offset: NDArray[np.int64]

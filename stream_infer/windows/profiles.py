@@ -13,6 +13,8 @@ from stream_infer.errors import ModelError
 
 __all__ = ["Known", "Profiles"]
 
+_SMALLEST, _LARGEST = 1e-300, 1e38  # so that 1 / spread is finite, and a fleet's centre is one as float32
+
 
 class Known(NamedTuple):
     """Profiles as the kernels want them: divisions done, one row per entity, the fleet last."""
@@ -63,11 +65,13 @@ class Profiles:
                 )
         if rows != len(self.names) + 1 or len(set(self.names)) != len(self.names):
             raise ModelError(f"{rows} profiles do not fit {len(self.names)} names and the fleet")
-        for name in ("spread", "error_sd", "scale"):
+        for name in ("error_sd", "scale"):
             if not (getattr(self, name) > 0).all():
                 raise ModelError(f"profile array {name} holds values that are not above 0")
-        if not np.isfinite(self.center).all() or np.isnan(self.threshold).any():
-            raise ModelError("profile arrays center and threshold must hold numbers")
+        if not (np.abs(self.center) <= _LARGEST).all() or np.isnan(self.threshold).any():
+            raise ModelError("profile arrays center and threshold must hold numbers, center none beyond 1e38")
+        if not ((self.spread >= _SMALLEST) & (self.spread <= _LARGEST)).all():
+            raise ModelError("profile array spread must lie between 1e-300 and 1e38")
 
     @property
     def fleet(self) -> int:

@@ -179,7 +179,9 @@ class EntityTable:
         """Free idle entities among the next ``limit`` slots and return the state keys to write tombstones for.
 
         Idle: clean, and newest time more than the time to live before ``now_ms``, the partition's event time. Entities
-        with a row that a replay would read again are left for later: it would bring back half of them.
+        with a row that a replay would read again are left for later: it would bring back half of them. For the same
+        reason nothing may be expired while the partition is itself in a replay. The tombstones must reach the topic
+        as flush's records must.
         """
         used = self._index.used
         if self._idle_ttl_ms <= 0 or used == 0:
@@ -204,21 +206,14 @@ class EntityTable:
         if self.replay_from(partition, NONE) != NONE:
             raise ValueError(f"partition {partition} has rows that are not in the state topic: drop it first")
         last = dict(zip(keys, values, strict=True))
-        ignored = [key for key in last if not key.startswith(STATE_KEY_PREFIX)]
-        gone: list[bytes] = []
-        found: tuple[dict[bytes, bytes], dict[bytes, bytes]] = ({}, {})
-        for key, value in last.items():
-            if not key.startswith(STATE_KEY_PREFIX):
-                continue
-            kind = None if value is None else self._codec.kind(value)
-            if value is None or kind is None:
-                gone.append(key)
-                ignored += [key] * (value is not None)
-            else:
-                found[kind][key] = value
-        self._release(partition, gone)
-        lacking = [self._restore(partition, found[kind], kind) for kind in (KNOWN, UNKNOWN)]
-        return len(ignored) + sum(lacking)
+        records = {key: value for key, value in last.items() if key.startswith(STATE_KEY_PREFIX)}
+        kinds = {key: None if value is None else self._codec.kind(value) for key, value in records.items()}
+        unread = sum(value is not None and kinds[key] is None for key, value in records.items())
+        self._release(partition, [key for key, kind in kinds.items() if kind is None])
+        for kind in (KNOWN, UNKNOWN):
+            whole = {key: value for key, value in records.items() if value is not None and kinds[key] == kind}
+            unread += self._restore(partition, whole, kind)
+        return unread + len(last) - len(records)
 
     def drop(self, partition: int) -> None:
         """Forget everything of a partition."""
