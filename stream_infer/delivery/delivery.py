@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -93,9 +94,10 @@ class Outbox:
 
     def close(self) -> None:
         """Give up the producer without waiting for what it holds."""
-        if self.producer is not None:
-            self.producer.close(0)
-            self.producer = None
+        producer, self.producer = self.producer, None
+        if producer is not None:
+            with suppress(KafkaException):  # a fenced producer says so once more
+                producer.close(0)
 
     def write(
         self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: Any = None
