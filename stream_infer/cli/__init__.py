@@ -23,7 +23,7 @@ COMMANDS = {
     "score": "Score a file of rows with a model.",
     "evaluate": "Compare scores with labels.",
     "kafka": "Hold a real Apache Kafka 4.3.1 open on this machine until Ctrl-C.",
-    "demo": "Watch the whole: Kafka, a model, real events, anomalies as they are scored.",
+    "demo": "Watch the whole: a real Kafka, a model, real events, anomalies as they are scored.",
 }
 """Name -> what it does. Said here so that ``--help`` imports no command."""
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stream_infer.cli.options import config_option, load_config
-from stream_infer.errors import BrokerError, ConfigError
+from stream_infer.errors import BrokerError, ConfigError, StreamInferError
 from stream_infer.log import escaped
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def list_rejects(config_path: Path, wanted: Filter, limit: int, *, as_json: bool
 @click.argument("partition", type=click.IntRange(0))
 @click.argument("offset", type=click.IntRange(0))
 def show(config_path: Path, partition: int, offset: int) -> None:
-    """Show one reject of the reject topic: its headers, key and value, byte by byte."""
+    """Show one reject: its headers, key and value byte by byte, and its fields where they can be read."""
     config = load_config(config_path)
     with _opened(config) as topic:
         stored = topic.record(partition, offset)
@@ -99,6 +99,9 @@ def show(config_path: Path, partition: int, offset: int) -> None:
         click.echo(f"{part}: {'null' if value is None else f'{len(value)} bytes'}")
         for line in hexdump((value or b"")[:4096]):
             click.echo(f"  {line}")
+    if stored.value is not None:
+        for line in _decoded(config, stored.value, stored.reject.schema_id).splitlines():
+            click.echo(f"  {escaped(line)}")
 
 
 @command.command()
@@ -154,10 +157,25 @@ def _opened(config: Config) -> Iterator[RejectTopic]:
 def _partition_count(config: Config, name: str) -> int:
     from stream_infer.cluster import Cluster  # noqa: PLC0415
 
-    topic = Cluster.open(config.kafka.admin_settings(), timeout_s=10).topics([name]).get(name)
+    topic = Cluster.open(config.kafka.admin_settings()).topics([name]).get(name)
     if topic is None:
         raise BrokerError(f"topic {name} does not exist: name another by --to")
     return topic.partition_count
+
+
+def _decoded(config: Config, value: bytes, schema_id: int | None) -> str:
+    """The datum in JSON, or why there is none to show."""
+    from stream_infer.build import schemas_of  # noqa: PLC0415
+    from stream_infer.peek import peek  # noqa: PLC0415
+
+    schemas = schemas_of(config)
+    if schemas.framed and schema_id is None:
+        return "cannot be decoded: it does not begin with a schema id"
+    try:
+        schema = schemas.get(schema_id or 0)
+    except StreamInferError as error:
+        return f"cannot be decoded: {error}"
+    return peek(schema.text, schema.references, value[5:] if schemas.framed else value)
 
 
 def _filter(stage: str | None, error: str | None, since: str | None) -> Filter:

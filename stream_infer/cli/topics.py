@@ -86,7 +86,7 @@ def _open(config: Config) -> tuple[Cluster, Plan]:
     from stream_infer.topics import Plan  # noqa: PLC0415
 
     plan = Plan(config.output.scored_topic, config.output.reject_topic, config.state.topic)
-    return Cluster.open(config.kafka.admin_settings(), timeout_s=10), plan
+    return Cluster.open(config.kafka.admin_settings()), plan
 
 
 def _input(cluster: Cluster, config: Config, replication: int, partitions: int | None) -> Topic:

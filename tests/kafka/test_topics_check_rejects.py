@@ -262,6 +262,22 @@ def test_show_tells_headers_and_bytes(filled):
     assert "......value2" in result.output
 
 
+def test_show_decodes_what_can_be_read(worker, kafka):
+    assert call("topics", "create", "-c", worker.path, "--input-partitions", 2).exit_code == 0
+    (worker.path.parent / "7-point.avsc").write_text(
+        json.dumps({"type": "record", "name": "Point", "fields": [{"name": "x", "type": "long"}]})
+    )
+    headers = reject(worker, 0).headers()
+    topic = f"{worker.input}.rejected"
+    write(kafka, topic, [(0, b"k", b"\0\0\0\0\x07\x54", headers), (0, b"k", b"\0\0\0\0\x07\x80", headers)])
+    good = call("rejects", "show", "-c", worker.path, 0, 0)
+    assert good.exit_code == 0, good.output
+    assert '"x": 42' in good.output
+    bad = call("rejects", "show", "-c", worker.path, 0, 1)
+    assert bad.exit_code == 0, bad.output
+    assert "cannot be decoded: " in bad.output
+
+
 @pytest.mark.parametrize("place", [(0, 10_000), (9, 0)])
 def test_show_of_nothing_is_an_error(filled, place):
     result = call("rejects", "show", "-c", filled.path, *place)
