@@ -88,8 +88,8 @@ def _hold(kafka: EmbeddedKafka, nodes: int) -> None:
                 left = sorted(set(range(1, nodes + 1)) - set(kafka.pids))
                 raise BrokerError(f"broker {left} ended by itself:\n{kafka.last_log_lines(left[0])}")
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def _say_on_stderr() -> Callable[[str], None]:
