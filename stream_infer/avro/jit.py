@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -44,5 +45,6 @@ def jit(function: Function) -> Function:
     """
     options: dict[str, Any] = {"nogil": True, "_nrt": False, "forceinline": True, "error_model": "numpy"}
     compiled: Any = numba.njit(**options)(function)
-    compiled._cache = _SourcesCache(function)  # type: ignore[no-untyped-call]  # noqa: SLF001
+    with suppress(RuntimeError):  # no folder to write to: compile anew in every process
+        compiled._cache = _SourcesCache(function)  # type: ignore[no-untyped-call]  # noqa: SLF001
     return cast("Function", compiled)

@@ -1,0 +1,58 @@
+"""Machine code kept on disk is used again, but never after a change of any source it was made of."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from stream_infer.avro import jit
+
+PROGRAM = """
+import sys
+from kernels.outer import outer
+print(outer(1), sum(outer.stats.cache_hits.values()))
+"""
+
+
+@pytest.fixture
+def kernels(tmp_path):
+    folder = tmp_path / "kernels"
+    folder.mkdir()
+    shutil.copy(jit.__file__, folder / "jit.py")
+    (folder / "__init__.py").write_text("")
+    (folder / "inner.py").write_text("STEP = 1\n")
+    (folder / "outer.py").write_text(
+        "from kernels import inner\nfrom kernels.jit import jit\n\n"
+        "@jit\ndef outer(x):\n    return x + inner.STEP\n"
+    )
+    return folder
+
+
+def run(folder, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=folder.parent,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+
+
+def test_code_is_kept_until_a_source_changes(kernels):
+    assert run(kernels) == ["2", "0"]
+    assert run(kernels) == ["2", "1"]
+    (kernels / "inner.py").write_text("STEP = 5\n")
+    assert run(kernels) == ["6", "0"]
+
+
+def test_without_a_folder_to_write_to_it_compiles_anew(kernels):
+    (kernels.parent / "file").write_text("")
+    nowhere = str(kernels.parent / "file" / "cache")
+    (kernels / "__pycache__").write_text("")  # numba would keep its files in there
+    for _ in range(2):
+        assert run(kernels, HOME=nowhere, XDG_CACHE_HOME=nowhere, PYTHONDONTWRITEBYTECODE="1") == ["2", "0"]
