@@ -21,7 +21,7 @@ from stream_infer.demo.records import Topics
 from stream_infer.demo.settings import Settings
 from stream_infer.demo.steps import Steps
 from stream_infer.demo.traffic import Traffic, feature_paths
-from stream_infer.demo.trained import cached_model, is_whole
+from stream_infer.demo.trained import TRAINING, cached_model, is_whole
 from stream_infer.demo.worker_settings import Surroundings, worker_settings
 from stream_infer.embedded import EmbeddedKafka, EmbeddedRegistry
 from stream_infer.embedded.process import Supervisor, last_lines
@@ -199,7 +199,15 @@ class Stage:
             return model
         count = len(self._traffic.data.entities)
         self._steps.note(_MODEL, f"training on {self.settings.data.name}, {count} entities (once)")
-        options = ("--data", str(self.settings.data.resolve()), "--out", str(model), "--name", "demo")
+        options = (
+            "--data",
+            str(self.settings.data.resolve()),
+            "--out",
+            str(model),
+            "--name",
+            "demo",
+            "--pca",
+        )
         self._launch("train", "train", *options)
         self._finish("train", _TRAIN_S)
         self._steps.done(_MODEL, "trained")

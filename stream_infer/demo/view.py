@@ -23,9 +23,12 @@ from stream_infer.demo.watch import Seen
 __all__ = ["LiveView", "PlainProgress", "said_features"]
 
 _BARS = "▁▂▃▄▅▆▇█"
+_PARTS = " ▏▎▍▌▋▊▉█"
 _WIDE = 110
+_FIGURES_ROWS, _ACCOUNTS_ROWS, _FOOT_ROWS, _FRAME_ROWS = 5, 6, 1, 3
+_SCALE_CELLS = 8
 _PLAIN_EVERY_S = 5.0
-_STRANGEST = 100.0
+_STRANGEST = 10.0
 _LABELS = {"hit": ("✓ hit", "green"), "false": ("✗ false", "yellow"), "none": ("-", "dim")}
 
 
@@ -55,10 +58,10 @@ class LiveView:
         width, height = self._console.size
         layout = Layout()
         layout.split_column(
-            Layout(self._figures(seen, worker, width), size=5),
-            Layout(_alarms(seen, width, height - 5 - 5 - 1 - 3)),
-            Layout(_accounts(seen), size=5),
-            Layout(self._foot(ending=ending), size=1),
+            Layout(self._figures(seen, worker, width), size=_FIGURES_ROWS),
+            Layout(_alarms(seen, width, height - _FIGURES_ROWS - _ACCOUNTS_ROWS - _FOOT_ROWS - _FRAME_ROWS)),
+            Layout(_accounts(seen), size=_ACCOUNTS_ROWS),
+            Layout(self._foot(ending=ending), size=_FOOT_ROWS),
         )
         return layout
 
@@ -83,12 +86,15 @@ class LiveView:
                 (_sparkline(seen.latency_history, room - 4), "magenta"),
             ),
         )
-        commits = f", {worker.commits_per_s:.0f} commits/s" if width >= _WIDE else ""
+        wide = width >= _WIDE
+        commits = f", {worker.commits_per_s:.0f} commits/s" if wide else ""
+        cost = f"; worker {worker.cpu_share:.0%} CPU"
+        cost += f", {worker.memory_bytes / 1e6:.0f} MB" if wide else ""
         grid.add_row(
             Text("batch", style="dim"),
             f"{worker.batch_events:,.1f} events{commits}",
             Text("lag", style="dim"),
-            f"{worker.lag_events:,.0f} events; worker {worker.cpu_share:.0%} CPU, {worker.memory_bytes / 1e6:.0f} MB",
+            f"{worker.lag_events:,.0f} events{cost}",
         )
         return Panel(Group(progress, grid), title="stream-infer", box=box.ROUNDED, border_style="cyan")
 
@@ -144,14 +150,14 @@ def said_features(alarm: Alarm, count: int) -> str:
 
 def _alarms(seen: Seen, width: int, rows: int) -> Panel:
     wide = width >= _WIDE
-    table = Table(box=None, expand=True, padding=(0, 1), header_style="dim", show_edge=False)
+    table = Table(box=None, expand=True, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("", width=1)
     table.add_column("machine", no_wrap=True, overflow="ellipsis", max_width=24)
     table.add_column("time", no_wrap=True)
     table.add_column("events", justify="right", no_wrap=True)
     table.add_column("score / limit", justify="right", no_wrap=True)
     if wide:
-        table.add_column("", no_wrap=True, width=12)
+        table.add_column("", no_wrap=True, width=_SCALE_CELLS)
     table.add_column("what is strange", no_wrap=True, overflow="ellipsis", ratio=1)
     table.add_column("label", no_wrap=True)
     for alarm in seen.alarms[: max(1, rows)]:
@@ -190,16 +196,18 @@ def _accounts(seen: Seen) -> Panel:
         (f"{seen.false_alarms:,}", "yellow"),
     )
     errors = " · ".join(f"{name} {count}" for name, count in seen.reject_errors) or "none yet"
-    third = Text(f"broken events rejected: {errors}", style="dim")
-    for line in (first, second, third):
+    third = Text(f"rejected: {errors}", style="dim")
+    fourth = Text(f"the last because {seen.last_reject}" if seen.last_reject else "", style="dim")
+    for line in (first, second, third, fourth):
         line.no_wrap, line.overflow = True, "ellipsis"
-    return Panel(Group(first, second, third), box=box.ROUNDED, border_style="dim")
+    return Panel(Group(first, second, third, fourth), box=box.ROUNDED, border_style="dim")
 
 
 def _scale(alarm: Alarm) -> str:
-    """How far the score is over its threshold, on a logarithmic scale."""
+    """How far the score is over its threshold, on a logarithmic scale that is full at ten times."""
     ratio = max(1.0, alarm.score / max(1e-9, alarm.threshold))
-    return "█" * max(1, round(10 * min(1.0, math.log(ratio) / math.log(_STRANGEST))))
+    eighths = round(8 * _SCALE_CELLS * min(1.0, math.log(ratio) / math.log(_STRANGEST)))
+    return ("█" * (eighths // 8) + _PARTS[eighths % 8]).strip() or _PARTS[1]
 
 
 def _sparkline(values: Sequence[float], room: int) -> str:
