@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -26,6 +27,8 @@ __all__ = ["compile_program"]
 
 MAX_INSTRUCTIONS: Final = 65_536
 MAX_ITEM_BYTES: Final = 2**31
+MAX_NAMED: Final = 5  # problems with one schema that are told
+MAX_GUESSES: Final = 300  # paths looked at for what a wrong one may have meant
 
 LEAST_BYTES: Final = {"null": 0, "float": 4, "double": 8}  # of other kinds but fixed and record: 1
 SKIPS: Final = {
@@ -75,13 +78,15 @@ class _Compiler:
         )
 
     def _check_found(self, schema: Type, wanted: Want) -> None:
-        for role in wanted.everything():
-            if role not in self._found:
-                near = difflib.get_close_matches(role.path, list(_paths(schema)), 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                self._problems.append(f"{role.use} field {role.path!r} is not in {schema.label}{hint}")
-        if self._problems:
-            raise SchemaError("; ".join(dict.fromkeys(self._problems)))
+        lacking = [role for role in wanted.everything() if role not in self._found]
+        problems = list(dict.fromkeys(self._problems))
+        for role in lacking[:MAX_NAMED]:
+            near = difflib.get_close_matches(role.path, list(islice(_paths(schema), MAX_GUESSES)), 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            problems.append(f"{role.use} field {role.path!r} is not in {schema.label}{hint}")
+        more = len(problems) + len(lacking[MAX_NAMED:]) - MAX_NAMED
+        if problems:
+            raise SchemaError("; ".join(problems[:MAX_NAMED]) + (f"; and {more} more" if more > 0 else ""))
 
     # Wanted values
 

@@ -133,6 +133,7 @@ class DecodeRun:
 def _source(batch: Batch) -> Source:
     """Give the kernels arrays of the one type they were compiled for: copies that can be written, but the payload."""
     end = np.array(batch.ends, np.int64)
+    assert not len(end) or end[-1] <= len(batch.payload)  # else the kernels would read beyond it
     start = np.zeros_like(end)
     start[1:] = end[:-1]
     return Source(

@@ -168,6 +168,12 @@ def test_every_problem_is_named_at_once():
         Decoder(SingleSchema("{}"), Fields(("a", "b"), 2, None, None, None)).check(text(EVENT))
 
 
+def test_of_many_problems_a_few_are_named():
+    fields = Fields(tuple(f"f{number}" for number in range(38)), 38, "entity", None, None)
+    with pytest.raises(SchemaError, match="'f4' is not in record Event; and 33 more$"):
+        Decoder(SingleSchema("{}"), fields).check(text(EVENT))
+
+
 def test_fields_that_contradict_each_other_are_refused():
     with pytest.raises(ConfigError, match="names 1 fields, but the model takes 2"):
         Fields(("x",), 2, None, None, None)
