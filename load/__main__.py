@@ -1,0 +1,87 @@
+"""``python -m load``: measurements of the worker beside its rivals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from load.drain import drain
+from load.paced import paced
+from load.report import busy_share, save, show_drains, show_paced
+from load.stand import Stand
+
+_OUT = click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("load/results/bench.json"), show_default=True
+)
+_PEERS = click.Choice(["worker", "plain"])
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Measure the worker beside its rivals, on a Kafka started for it. Every run's results are checked.
+
+    Figures hold for the machine they were taken on, and only while nothing else runs there; ratios of one call hold
+    better than single figures.
+    """
+
+
+@main.command()
+@click.option("--events", default=1_000_000, show_default=True, help="Events of each worker drain.")
+@click.option(
+    "--peer-events", default=150_000, show_default=True, help="Events of each rival's drain (it is slower)."
+)
+@click.option("--repeats", default=2, show_default=True, help="Pairs of drains.")
+@click.option("--seconds", default=15.0, show_default=True, help="Length of each paced run.")
+@_OUT
+def bench(events: int, peer_events: int, repeats: int, seconds: float, out: Path) -> None:
+    """Drain beside a plain loop, in turns, then latency at 2,000 and 10,000 events/s. Under six minutes."""
+    busy, total = busy_share()
+    with Stand(_say) as stand:
+        drains = []
+        for number in range(repeats):
+            _say(f"drain {number + 1} of {repeats}: worker, then plain")
+            drains += [drain(stand, "worker", events), drain(stand, "plain", peer_events)]
+        runs = []
+        for rate in (2_000, 10_000):
+            _say(f"paced: {rate:,} events/s for {seconds:.0f} s")
+            runs.append(paced(stand, "worker", rate, seconds))
+    show_drains(drains)
+    show_paced(runs)
+    now_busy, now_total = busy_share()
+    _say(
+        f"the machine was busy {(now_busy - busy) / (now_total - total):.0%} of the time, this measurement included"
+    )
+    save(out, drains, runs)
+
+
+@main.command("drain")
+@click.option("--program", type=_PEERS, default="worker", show_default=True)
+@click.option("--events", default=1_000_000, show_default=True)
+@click.option("--repeats", default=1, show_default=True)
+@click.option(
+    "--mode", type=click.Choice(["exactly_once", "at_least_once"]), default="exactly_once", show_default=True
+)
+def drain_command(program: str, events: int, repeats: int, mode: str) -> None:
+    """Work a full topic off."""
+    with Stand(_say) as stand:
+        show_drains([drain(stand, program, events, DELIVERY__MODE=mode) for _ in range(repeats)])
+
+
+@main.command("paced")
+@click.option("--program", type=_PEERS, default="worker", show_default=True)
+@click.option("--rate", default=10_000.0, show_default=True, help="Events a second.")
+@click.option("--seconds", default=20.0, show_default=True)
+@click.option("--repeats", default=1, show_default=True)
+def paced_command(program: str, rate: float, seconds: float, repeats: int) -> None:
+    """Send at a steady rate and measure how late scores are."""
+    with Stand(_say) as stand:
+        show_paced([paced(stand, program, rate, seconds) for _ in range(repeats)])
+
+
+if __name__ == "__main__":
+    main()

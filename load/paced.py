@@ -1,0 +1,92 @@
+"""Paced: how late scores are at a steady rate, from the intended sending of an event to its receipt.
+
+Open loop: a slow worker does not slow the sender, so its queue shows in the latency. The receiver is a read_committed
+consumer, as downstream services are.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from confluent_kafka import Message, TopicPartition
+
+from load.check import check, reader, scored_columns, scored_decoder
+from load.stand import PARTITIONS, Run, Stand
+
+__all__ = ["Paced", "paced"]
+
+_WARM_S = 2.0
+_GRACE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Paced:
+    """One run: latencies in milliseconds after the first two seconds."""
+
+    program: str
+    rate: float
+    events: int
+    p50_ms: float
+    p99_ms: float
+    p999_ms: float
+    cpu_us_per_event: float
+
+
+def paced(stand: Stand, program: str, rate: float, seconds: float, **settings: str) -> Paced:
+    """Send at a rate for some seconds and receive every scored event."""
+    topic = stand.topic(program)
+    total = int(rate * seconds)
+    run = stand.worker(topic, **settings) if program == "worker" else stand.peer(program, topic, total)
+    _settle(run, program)
+    cpu_s = run.cpu_s()
+    received = _receive(stand, topic, rate, seconds)
+    cpu_s = run.cpu_s() - cpu_s if program == "worker" else float("nan")
+    run.stop()
+    check(stand, topic)
+    decoder = scored_decoder()
+    late_ms, intended_ms = [], []
+    for now_ms, messages in received:
+        _, times, _ = scored_columns(messages, decoder)
+        late_ms.append(now_ms - times)
+        intended_ms.append(times)
+    late, intended = np.concatenate(late_ms), np.concatenate(intended_ms)
+    late = late[intended >= intended.min() + _WARM_S * 1000]
+    p50, p99, p999 = np.percentile(late, [50, 99, 99.9])
+    return Paced(program, rate, total, float(p50), float(p99), float(p999), cpu_s / total * 1e6)
+
+
+def _settle(run: Run, program: str) -> None:
+    if program == "worker":
+        run.wait_ready()
+    else:
+        time.sleep(5)  # a peer has no sign of being ready
+
+
+def _receive(stand: Stand, topic: str, rate: float, seconds: float) -> list[tuple[float, list[Message]]]:
+    """Batches of scored events with the time of their receipt in ms."""
+    consumer = reader(stand.servers)
+    consumer.assign([TopicPartition(f"{topic}.scored", p, 0) for p in range(PARTITIONS)])
+    consumer.consume(1, 0.5)
+    command = [sys.executable, "-m", "load.send", stand.servers, topic, str(rate), str(seconds)]
+    total, count = int(rate * seconds), 0
+    received = []
+    deadline = time.monotonic() + seconds + _GRACE_S
+    with subprocess.Popen(command) as sender:
+        while count < total:
+            found = consumer.poll(0.1)
+            messages = [] if found is None else [found, *consumer.consume(1000, 0)]
+            now_ms = time.time() * 1000
+            good = [message for message in messages if message.error() is None]
+            if good:
+                received.append((now_ms, good))
+                count += len(good)
+            if time.monotonic() > deadline or sender.poll():
+                raise RuntimeError(
+                    f"{topic}: {count} of {total} scored events after {seconds + _GRACE_S:.0f} s"
+                )
+    consumer.close()
+    return received

@@ -1,0 +1,44 @@
+"""An open-loop producer: every event leaves at its intended time, whatever the broker does; that time is in the event.
+
+python -m load.send SERVERS TOPIC RATE SECONDS
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+from confluent_kafka import Producer
+
+from load.events import HOSTS, pairs
+from load.stand import PARTITIONS
+
+__all__ = ["send"]
+
+_TICK_S = 0.002
+
+
+def send(servers: str, topic: str, rate: float, seconds: float) -> None:
+    """Send ``rate`` events a second for ``seconds``."""
+    producer = Producer(
+        {"bootstrap.servers": servers, "linger.ms": 0, "queue.buffering.max.messages": 1_000_000}
+    )
+    producer.list_topics(topic, timeout=10)
+    began = time.time() + 0.05
+    sent, total = 0, int(rate * seconds)
+    while sent < total:
+        due = min(total, int((time.time() - began) * rate))
+        if due > sent:
+            intended_ms = ((began + np.arange(sent, due) / rate) * 1000).astype(np.int64)
+            keys, values = pairs(sent, due - sent, intended_ms)
+            for number, (key, value) in enumerate(zip(keys, values, strict=True), sent):
+                producer.produce(topic, value, key, number % HOSTS % PARTITIONS)
+            sent = due
+        producer.poll(0)
+        time.sleep(_TICK_S)
+    producer.flush(60)
+
+
+if __name__ == "__main__":
+    send(sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4]))
