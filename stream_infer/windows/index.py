@@ -118,7 +118,7 @@ class KeyIndex:
         if arena_size > len(self.store.arena):
             self.store.arena.resize(arena_size + arena_size // 4, refcheck=False)
         size = len(self.store.buckets)
-        while size < 2 * (len(self) + key_count):
+        while size < 4 * (len(self) + key_count):
             size *= 2
         if size > len(self.store.buckets):
             buckets = np.zeros(size, np.int64)

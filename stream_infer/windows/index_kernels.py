@@ -89,16 +89,21 @@ def key_hash(
 
 
 @kernel
+def _same_bytes(arena: NDArray[np.uint8], at: int, data: NDArray[np.uint8], start: int, length: int) -> bool:
+    for i in range(length):  # noqa: SIM110  all() is not for kernels
+        if arena[at + i] != data[start + i]:
+            return False
+    return True
+
+
+@kernel
 def _is_key(
     store: Store, number: int, partition: int, data: NDArray[np.uint8], start: int, length: int
 ) -> bool:
     slot = store.slots[number]
     if slot.partition != partition or slot.key_length != length:
         return False
-    for i in range(length):  # noqa: SIM110  all() is not for kernels
-        if store.arena[slot.key_start + i] != data[start + i]:
-            return False
-    return True
+    return _same_bytes(store.arena, slot.key_start, data, start, length)
 
 
 @kernel
@@ -125,9 +130,9 @@ def find(
 ) -> int:
     """Write the slot of each row's key to ``found``, NONE where it has none; return how many have none.
 
-    In three short loops, so that the processor waits for the memory of many rows at once: hashes; the first slot with
-    the hash, out of the buckets; whether that slot has the key. Only where it has not (two keys of one hash) one
-    probes on.
+    In short loops, so that the processor waits for the memory of many rows at once: hashes; the first slot with the
+    hash, out of the buckets; where that slot's key is; whether it is the row's. Only where it is not (two keys of one
+    hash) one probes on.
     """
     mask = len(store.buckets) - 1
     hashes = np.empty(len(start), np.int64)
@@ -138,13 +143,18 @@ def find(
         while store.buckets[at] != 0 and store.buckets[at] >> 32 != hashes[i]:
             at = (at + 1) & mask
         found[i] = (store.buckets[at] & _LOW) - 1
+    key_start = np.empty(len(start), np.int64)
+    for i in range(len(start)):
+        slot = store.slots[max(found[i], 0)]
+        fits = slot.partition == partition[i] and slot.key_length == length[i]
+        key_start[i] = slot.key_start if fits else NONE
     missing = 0
     for i in range(len(start)):
-        number = found[i]
-        if number != NONE and not _is_key(store, number, partition[i], data, start[i], length[i]):
-            number = _find_one(store, hashes[i], partition[i], data, start[i], length[i])
-        found[i] = number
-        missing += number == NONE
+        if found[i] == NONE:
+            missing += 1
+        elif key_start[i] == NONE or not _same_bytes(store.arena, key_start[i], data, start[i], length[i]):
+            found[i] = _find_one(store, hashes[i], partition[i], data, start[i], length[i])
+            missing += found[i] == NONE
     return missing
 
 
