@@ -3,10 +3,11 @@
 import importlib.metadata
 import json
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -67,10 +68,11 @@ def test_help_imports_nothing_slow():
 def test_help_is_quick():
     took_s = []
     for _ in range(5):
-        began_s = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([SCRIPT, "--help"], capture_output=True, check=True, timeout=60)
-        took_s.append(time.perf_counter() - began_s)
-    # The best of five: what it costs, not what else the machine is doing.
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    # Time on the processor: what it costs, not what else the machine is doing.
     assert min(took_s) < 0.3
 
 
@@ -124,20 +126,23 @@ def test_a_defect_is_not_hidden(monkeypatch):
 
 
 def test_ctrl_c_ends_with_130_and_without_a_traceback(worker_toml):
-    # Nothing answers on that port: the command waits for brokers until it is interrupted.
-    process = subprocess.Popen(
-        [SCRIPT, "topics", "show", "-c", worker_toml],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    time.sleep(1.5)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=15)
+    with socket.create_server(("127.0.0.1", 0)) as silent_broker:
+        silent_broker.settimeout(60)
+        address = f"127.0.0.1:{silent_broker.getsockname()[1]}"
+        process = subprocess.Popen(
+            [SCRIPT, "topics", "show", "-c", worker_toml],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"STREAM_INFER__KAFKA__BOOTSTRAP_SERVERS": address},
+        )
+        connection, _ = silent_broker.accept()
+        # Now it waits for an answer that never comes.
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+        connection.close()
     assert process.returncode == 130, said
-    assert "Traceback" not in said
-    assert "stopped" in said
+    assert said == "stopped\n"
 
 
 def test_unreachable_brokers_are_named_with_setting_and_cure(worker_toml):
