@@ -35,7 +35,7 @@ SCHEMA = json.dumps(
 _FIRST_MS = 1_560_000_000_000
 _STEP_MS = 60_000
 _COLUMNS = ("entity_id", "seq", "ts", "split", "label")
-_TRAIN_ROWS = 350
+_ROWS_PER_HOST = 700  # each host repeats its own stretch of the sample; all of it is in training
 
 _TABLE = pq.read_table(sample_path())
 FEATURES = tuple(name for name in _TABLE.column_names if name not in _COLUMNS)
@@ -49,10 +49,10 @@ def host(number: int) -> str:
 
 def training_file(path: Path) -> Path:
     """Write rows of every host for ``stream-infer train``."""
-    number = np.repeat(np.arange(HOSTS), _TRAIN_ROWS)
-    seq = np.tile(np.arange(_TRAIN_ROWS), HOSTS)
+    number = np.repeat(np.arange(HOSTS), _ROWS_PER_HOST)
+    seq = np.tile(np.arange(_ROWS_PER_HOST), HOSTS)
     rows = _ROWS[_row_of(number, seq)]
-    columns = {"entity_id": [host(n) for n in number], "ts": _FIRST_MS + (seq - _TRAIN_ROWS) * _STEP_MS}
+    columns = {"entity_id": [host(n) for n in number], "ts": _FIRST_MS + (seq - _ROWS_PER_HOST) * _STEP_MS}
     columns |= {name: rows[:, i] for i, name in enumerate(FEATURES)}
     pq.write_table(pa.table(columns), path)
     return path
@@ -97,7 +97,7 @@ _KEYS = [host(n).encode() for n in range(HOSTS)]
 
 
 def _row_of(hosts: NDArray[np.int64], steps: NDArray[np.int64]) -> NDArray[np.int64]:
-    return (hosts * (len(_ROWS) // HOSTS) + steps) % len(_ROWS)
+    return hosts * (len(_ROWS) // HOSTS) + steps % _ROWS_PER_HOST
 
 
 def _fixed(text: bytes, count: int) -> NDArray[np.uint8]:

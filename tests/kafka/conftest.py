@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stream_infer.data import sample_path
-from tests.kafka.deployment import Deployment, Event, encode
+from tests.kafka.deployment import SCHEMA_ID, Deployment, Event, encode
 
 Rows = Callable[..., list[Event]]
 
@@ -41,14 +41,14 @@ def rows() -> Rows:
     machines = sorted(set(entity))
     by_machine = {m: np.flatnonzero(entity == m) for m in machines}
 
-    def make(count: int, entities: int = 9, start: int = 0) -> list[Event]:
+    def make(count: int, entities: int = 9, start: int = 0, schema_id: int = SCHEMA_ID) -> list[Event]:
         events = []
         for number in range(start, start + count):
             which, step = number % entities, number // entities
             machine = machines[which % len(machines)]
             row = by_machine[machine][step]
             name = machine if which < len(machines) else f"{machine}-copy-{which}"
-            events.append(encode(name, int(ts[row]), features[row].tolist(), f"e-{number}"))
+            events.append(encode(name, int(ts[row]), features[row].tolist(), f"e-{number}", schema_id))
         return events
 
     return make
@@ -59,8 +59,11 @@ def deploy(kafka: str, model: Path, tmp_path: Path) -> Iterator[Callable[..., De
     """deploy(partitions=3, settings={...}) makes topics and settings; all its workers end with the test."""
     made: list[Deployment] = []
 
-    def make(partitions: int = 3, servers: str = kafka, **settings: dict[str, Any]) -> Deployment:
-        deployment = Deployment(servers, tmp_path / f"d{len(made)}", model, partitions, settings=settings)
+    def make(
+        partitions: int = 3, servers: str = kafka, schema_id: int = SCHEMA_ID, **settings: dict[str, Any]
+    ) -> Deployment:
+        folder = tmp_path / f"d{len(made)}"
+        deployment = Deployment(servers, folder, model, partitions, settings=settings, schema_id=schema_id)
         made.append(deployment)
         deployment.open()
         return deployment

@@ -58,10 +58,12 @@ class Event:
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-def encode(entity: str, ts: int, features: Sequence[float], event_id: str = "") -> Event:
+def encode(
+    entity: str, ts: int, features: Sequence[float], event_id: str, schema_id: int = SCHEMA_ID
+) -> Event:
     """A good event in the Confluent wire format."""
     body = io.BytesIO()
-    body.write(b"\0" + SCHEMA_ID.to_bytes(4, "big"))
+    body.write(b"\0" + schema_id.to_bytes(4, "big"))
     datum = {"event_id": event_id, "entity_id": entity, "ts": ts, "features": features}
     fastavro.schemaless_writer(body, _PARSED, datum)
     return Event(entity.encode(), body.getvalue())
@@ -176,6 +178,7 @@ class Deployment:
     partitions: int = 3
     app: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:8]}")
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    schema_id: int = SCHEMA_ID
     workers: list[WorkerProcess] = field(default_factory=list)
 
     @property
@@ -189,7 +192,7 @@ class Deployment:
     def open(self) -> None:
         schemas = self.folder / "schemas"
         schemas.mkdir(parents=True, exist_ok=True)
-        (schemas / f"{SCHEMA_ID}-event.avsc").write_text(json.dumps(EVENT_SCHEMA))
+        (schemas / f"{self.schema_id}-event.avsc").write_text(json.dumps(EVENT_SCHEMA))
         self.config.write_text(self._toml())
         create = [PROGRAM, "topics", "create", "-c", self.config, "--input-partitions", str(self.partitions)]
         subprocess.run(create, check=True, capture_output=True)
@@ -309,6 +312,8 @@ class Deployment:
             "model": {"path": str(self.model)},
             "control": {"port": 0},
         }
+        if "registry" in self.settings:
+            del sections["registry"]
         for section, values in self.settings.items():
             sections.setdefault(section, {}).update(values)
         lines = []

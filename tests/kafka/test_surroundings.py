@@ -1,0 +1,97 @@
+"""What the worker stands on fails: brokers restart, the registry is slow, gone or does not know an id yet."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+
+from stream_infer.embedded import EmbeddedKafka, EmbeddedRegistry
+from tests.kafka.conftest import Rows
+from tests.kafka.deployment import EVENT_SCHEMA, Deployment
+from tests.kafka.test_worker import sending
+
+pytestmark = pytest.mark.kafka
+
+Deploy = Callable[..., Deployment]
+
+
+def test_a_broker_restart_in_mid_stream(deploy: Deploy, rows: Rows) -> None:
+    with EmbeddedKafka() as broker:
+        deployment = deploy(servers=broker.bootstrap_servers)
+        worker = deployment.start()
+        thread = sending(deployment, rows(9000), 1500)
+        time.sleep(1.5)
+        broker.restart(1)
+        time.sleep(1.0)
+        broker.kill(1)
+        broker.restart(1)
+        thread.join()
+        deployment.wait_committed()
+
+        assert len(deployment.outcome().scored) == 9000
+        assert worker.stop() == 0
+
+
+def register(url: str, topic: str) -> int:
+    client = SchemaRegistryClient({"url": url, "timeout": 10})
+    return int(client.register_schema(f"{topic}-value", Schema(json.dumps(EVENT_SCHEMA), "AVRO")))
+
+
+def test_a_known_schema_needs_no_registry_any_more(deploy: Deploy, rows: Rows) -> None:
+    with EmbeddedRegistry() as registry:
+        number = register(registry.url, "events")
+        deployment = deploy(schema_id=number, registry={"url": registry.url, "timeout_s": 1.0})
+        worker = deployment.start()
+        deployment.send(rows(300, schema_id=number))
+        deployment.wait_committed()
+        os.kill(registry.pid, signal.SIGSTOP)
+        deployment.send(rows(300, start=300, schema_id=number))
+        deployment.wait_committed()
+        os.kill(registry.pid, signal.SIGCONT)
+
+        assert worker.stop() == 0
+        assert len(deployment.outcome().scored) == 600
+
+
+def test_an_id_that_cannot_be_looked_up_waits_and_is_not_rejected(deploy: Deploy, rows: Rows) -> None:
+    with EmbeddedRegistry() as registry:
+        number = register(registry.url, "events")
+        deployment = deploy(schema_id=number, registry={"url": registry.url, "timeout_s": 1.0})
+        worker = deployment.start()
+        os.kill(registry.pid, signal.SIGSTOP)
+        deployment.send(rows(300, schema_id=number))
+        time.sleep(4)
+        assert worker.process.poll() is None
+        assert "stream_infer_scored_total 0.0" in worker.get("metrics").text
+        assert worker.get("healthz").status_code == 200
+        os.kill(registry.pid, signal.SIGCONT)
+        deployment.wait_committed()
+        outcome = deployment.outcome()
+
+    assert len(outcome.scored) == 300
+    assert outcome.rejects == []
+
+
+def test_a_registry_that_is_down_at_the_start_is_said_with_its_cure(deploy: Deploy) -> None:
+    deployment = deploy(registry={"url": "http://127.0.0.1:9", "timeout_s": 1.0})
+    worker = deployment.start(ready=False)
+
+    assert worker.process.wait(60) == 4
+    assert "registry.url = http://127.0.0.1:9" in worker.text()
+    assert "Traceback" not in worker.text()
+
+
+def test_a_port_in_use_is_said_before_anything_starts(deploy: Deploy) -> None:
+    deployment = deploy()
+    first = deployment.start()
+    port = str(first.get("status").url.port)
+    second = deployment.start(ready=False, CONTROL__PORT=port)
+
+    assert second.process.wait(60) == 7
+    assert "control.port" in second.text()
