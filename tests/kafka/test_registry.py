@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import threading
@@ -64,7 +65,7 @@ class Line:
         self._path = url.removeprefix("http://").partition("/")[2]
         self._listener = None
         self._open = []
-        self.connections = 0
+        self.sent = bytearray()
         self.port = 0
 
     @property
@@ -89,16 +90,15 @@ class Line:
                 near, _ = listener.accept()
             except OSError:
                 return
-            self.connections += 1
             far = socket.create_connection(self._target)
             self._open += [near, far]
             for pair in ((near, far), (far, near)):
                 threading.Thread(target=self._pump, args=pair, daemon=True).start()
 
-    @staticmethod
-    def _pump(one, other):
+    def _pump(self, one, other):
         try:
             while data := one.recv(65536):
+                self.sent += data
                 other.sendall(data)
             other.shutdown(socket.SHUT_WR)
         except OSError:
@@ -265,6 +265,21 @@ def test_the_output_schema_is_registered_once(source, client):
     assert source.register(subject, schemas.text("scored_event")) == schema_id
     assert client.get_latest_version(subject).schema_id == schema_id
     assert json.loads(source.get(schema_id).text)["name"] == "ScoredEvent"
+
+
+def test_the_login_goes_with_every_question_and_into_no_error(line):
+    source = Registry({"url": line.url, "basic.auth.user.info": "worker:canary-secret"}, timeout_s=2)
+    source.check()
+    assert (
+        b"authorization: basic " + base64.b64encode(b"worker:canary-secret").lower()
+        in bytes(line.sent).lower()
+    )
+    line.cut()
+    with pytest.raises(RegistryError) as caught:
+        source.check()
+    assert "canary" not in str(caught.value)
+    line.up()
+    source.close()
 
 
 def test_a_refused_schema_names_the_subject(source):

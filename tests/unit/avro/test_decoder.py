@@ -170,7 +170,7 @@ def test_every_problem_is_named_at_once():
 
 def test_of_many_problems_a_few_are_named():
     fields = Fields(tuple(f"f{number}" for number in range(38)), 38, "entity", None, None)
-    with pytest.raises(SchemaError, match="'f4' is not in record Event; and 33 more$"):
+    with pytest.raises(SchemaError, match=r"'f4' is not in record Event; and 33 more$"):
         Decoder(SingleSchema("{}"), fields).check(text(EVENT))
 
 

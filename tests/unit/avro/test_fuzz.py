@@ -8,6 +8,7 @@ import io
 import json
 import math
 import mmap
+import os
 import random
 import signal
 import subprocess
@@ -28,7 +29,8 @@ from stream_infer.records import Batch
 from tests.unit.avro.avro_data import batch_of, encode, record, text
 
 ROOT = Path(__file__).parents[3]
-ROUNDS = 130
+ENCODER_TESTS = str(Path(__file__).with_name("test_encoder.py"))
+TOTAL = 200_000 if "NUMBA_BOUNDSCHECK" in os.environ else 1_000_000
 ROWS = 8192
 PAGE = mmap.PAGESIZE
 
@@ -208,7 +210,7 @@ def test_a_million_mutations_end_as_columns_or_rejects():
         data, ends = seeds(schema, datum, choice)
         guarded = Guarded(len(data))
         parsed = fastavro.parse_schema(schema)
-        for round_ in range(-(-ROUNDS // len(CASES))):
+        for round_ in range(-(-TOTAL // (ROWS * len(CASES)))):
             mutated, mutated_ends = mutate(data, ends, rng)
             batch = batch_over(guarded.holding(mutated), mutated_ends)
             decoded = decoder.decode(batch)
@@ -219,7 +221,7 @@ def test_a_million_mutations_end_as_columns_or_rejects():
             classes.update(decoded.rejects.errors)
             if round_ % 10 == 0:
                 compared += check_sample(name, parsed, batch, decoded)
-    assert total >= 1_000_000
+    assert total >= TOTAL
     assert compared > 1000
     assert classes >= CLASSES
     assert time.monotonic() - started < 60
@@ -249,6 +251,35 @@ def test_the_guard_does_kill():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout == "inside\n"
     assert done.returncode == -signal.SIGSEGV
+
+
+BOUNDS_CHECKED = """
+import sys
+import numpy as np, pytest
+from stream_infer.avro.jit import jit
+
+@jit
+def third(values):
+    return values[2]
+
+with pytest.raises(IndexError):
+    third(np.zeros(2))
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_no_array_is_overrun_reading_or_writing(tmp_path):
+    """A fifth of the million, and the encoder, compiled so that every index is checked."""
+    done = subprocess.run(
+        [sys.executable, "-c", BOUNDS_CHECKED, __file__, ENCODER_TESTS, "-k", "million or encode_equals"],
+        cwd=ROOT,
+        env={**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 VOID = record(("entity", "string"), ("voids", {"type": "array", "items": "null"}))
