@@ -9,33 +9,49 @@ from __future__ import annotations
 
 import logging
 import re
+import time
+from collections.abc import Callable
 
 from stream_infer.log import Logger
 
 __all__ = ["ClientLog"]
 
-_END_TXN_ANSWER = re.compile(r"EndTxn.* returned (\w+)|returned (\w+) .*EndTxn", re.IGNORECASE)
-_QUIET = "NO_ERROR"
+_END_TXN_ANSWER = re.compile(r"EndTxn returned (\w+)")
+_REPEAT_S = 5.0
 
 
 class ClientLog:
     """A ``logger`` for one client: passes warnings on, notes every EndTxn whose answer was not a plain yes.
 
-    The client calls ``log`` from its ``poll()`` and ``flush()``, hence on the owner thread.
+    A client that cannot connect says so many times a second: each facility is passed on once in five seconds, with
+    the number of lines left out. The client calls ``log`` from its ``poll()`` and ``flush()``, hence on the
+    owner thread.
     """
 
-    def __init__(self, logger: Logger) -> None:
+    def __init__(self, logger: Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._logger = logger
+        self._clock = clock
         self._unanswered_count = 0
+        self._said_at: dict[str, float] = {}
+        self._left_out: dict[str, int] = {}
 
     def log(self, level: int, _form: str, facility: str, _client: str, line: str) -> None:
         """Take one line; the signature is confluent-kafka's call of a logger."""
         if level >= logging.WARNING:
-            self._logger.warning("client", facility=facility, line=line)
-        elif facility == "ENDTXN" and _QUIET not in line and _END_TXN_ANSWER.search(line):
-            self._unanswered_count += 1
+            self._pass_on(facility, line)
+        elif facility == "ENDTXN":
+            answer = _END_TXN_ANSWER.search(line)
+            self._unanswered_count += answer is not None and answer[1] != "NO_ERROR"
 
     def take_unanswered(self) -> int:
         """How many EndTxn requests since the last call failed or lost their answer."""
         count, self._unanswered_count = self._unanswered_count, 0
         return count
+
+    def _pass_on(self, facility: str, line: str) -> None:
+        now = self._clock()
+        if now - self._said_at.get(facility, -_REPEAT_S) < _REPEAT_S:
+            self._left_out[facility] = self._left_out.get(facility, 0) + 1
+            return
+        self._said_at[facility] = now
+        self._logger.warning("client", facility=facility, line=line, left_out=self._left_out.pop(facility, 0))
