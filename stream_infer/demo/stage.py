@@ -199,16 +199,9 @@ class Stage:
             return model
         count = len(self._traffic.data.entities)
         self._steps.note(_MODEL, f"training on {self.settings.data.name}, {count} entities (once)")
-        options = (
-            "--data",
-            str(self.settings.data.resolve()),
-            "--out",
-            str(model),
-            "--name",
-            "demo",
-            "--pca",
+        self._launch(
+            "train", "train", "--data", str(self.settings.data.resolve()), "--out", str(model), *TRAINING
         )
-        self._launch("train", "train", *options)
         self._finish("train", _TRAIN_S)
         self._steps.done(_MODEL, "trained")
         return model

@@ -18,6 +18,7 @@ __all__ = ["Steps"]
 
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _FRAME_S = 0.12
+_NOTE_EVERY_S = 2.0
 
 
 @dataclass
@@ -26,6 +27,7 @@ class _Step:
     began_s: float
     note: str = ""
     took_s: float | None = None
+    said_s: float = 0.0
 
 
 class Steps(AbstractContextManager["Steps"]):
@@ -61,8 +63,13 @@ class Steps(AbstractContextManager["Steps"]):
     def note(self, name: str, note: str) -> None:
         """Say what the step is at."""
         with self._lock:
-            self._steps[name].note = note
-        self._say(f"{name}: {note}")
+            step = self._steps[name]
+            step.note = note
+            due = time.monotonic() - step.said_s >= _NOTE_EVERY_S
+            if due:
+                step.said_s = time.monotonic()
+        if due:  # a download has many small parts
+            self._say(f"{name}: {note}")
 
     def done(self, name: str, note: str = "") -> None:
         """End a step."""

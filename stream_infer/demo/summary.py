@@ -52,20 +52,28 @@ class Summary:
 
     def print(self, console: Console) -> None:
         """Print it for people."""
-        table = Table.grid(padding=(0, 2))
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column()
-        table.add_row("events", f"{self.audit.sent:,} in {self.seconds:.1f} s: {self._per_s():,.0f} events/s")
-        table.add_row("accounts", self._accounts())
+        rows: list[tuple[str, str | Text]] = [
+            ("events", f"{self.audit.sent:,} in {self.seconds:.1f} s: {self._per_s():,.0f} events/s"),
+            ("accounts", self._accounts()),
+            ("latency", self._latency()),
+            ("detection", self._detection()),
+        ]
         if self.audit.rejects:
             kinds = ", ".join(f"{name} {count:,}" for name, count in self.audit.rejects.most_common())
-            table.add_row("rejected", f"{kinds}")
-        table.add_row("latency", self._latency())
-        table.add_row("detection", self._detection())
+            rows.insert(2, ("rejected", kinds))
         console.print()
-        console.print(table)
+        if console.is_terminal:
+            table = Table.grid(padding=(0, 2))
+            table.add_column(style="dim", no_wrap=True)
+            table.add_column()
+            for row in rows:
+                table.add_row(*row)
+            console.print(table)
+        else:
+            for name, said in rows:
+                console.print(Text.assemble(f"{name:<11}", said), soft_wrap=True)
         console.print()
-        console.print(_next())
+        console.print(_next(), soft_wrap=True)
 
     def _per_s(self) -> float:
         return self.audit.sent / self.seconds if self.seconds > 0 else 0.0

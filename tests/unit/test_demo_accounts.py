@@ -17,6 +17,7 @@ from stream_infer.demo.alarms import Alarm, Alarms
 from stream_infer.demo.audit import Audit, measured
 from stream_infer.demo.pages import WorkerFigures
 from stream_infer.demo.records import ScoredRecord, Topics
+from stream_infer.demo.steps import Steps
 from stream_infer.demo.summary import Summary
 from stream_infer.demo.view import LiveView, PlainProgress
 from stream_infer.demo.watch import Seen
@@ -152,11 +153,13 @@ def test_the_json_summary_has_the_promised_keys() -> None:
 
 def test_at_full_speed_the_summary_says_what_latency_means() -> None:
     for paced in (True, False):
-        console = Console(file=io.StringIO(), width=200)
+        console = Console(file=io.StringIO(), width=80)
         Summary(account(1, [0]), None, np.array([5.0]), 1.0, paced=paced).print(console)
         text = console.file.getvalue()  # type: ignore[attr-defined]
         assert ("waiting in the input topic" in text) is not paced
         assert "stream-infer train" in text
+        assert text.count("\n") == 11, "nothing is folded where there is no terminal"
+        assert not any(line.endswith(" ") for line in text.splitlines())
 
 
 def busy(alarms: int) -> Seen:
@@ -217,3 +220,35 @@ def test_the_worker_settings_load() -> None:
     )
     assert config.input.features == ("metrics.a", 'metrics.quoted"name')
     assert config.control.port == 0
+
+
+def test_steps_are_lines_where_there_is_no_terminal() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    with Steps(console) as steps:
+        steps.begin("Kafka")
+        for part in range(100):
+            steps.note(
+                "Kafka", f"fetched {part}/100 of a file whose name is longer than the line of a terminal is"
+            )
+        steps.done("Kafka", "127.0.0.1:9092")
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines[:2] == [
+        "Kafka …",
+        "Kafka: fetched 0/100 of a file whose name is longer than the line of a terminal is",
+    ]
+    assert lines[-1].startswith("Kafka: 127.0.0.1:9092 (")
+    assert len(lines) == 3, "a hundred parts in no time are one line"
+
+
+def test_steps_are_drawn_on_a_terminal() -> None:
+    console = Console(file=io.StringIO(), width=60, force_terminal=True)
+    with Steps(console) as steps:
+        steps.begin("Kafka")
+        steps.begin("model", "training")
+        steps.done("Kafka", "here " * 40)
+        (running,) = [line for line in console.render_lines(steps._rendered()) if "model" in str(line)]
+        text = "".join(segment.text for segment in running)
+        assert "training" in text
+        assert "✓" not in text
+    drawn = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "✓" in drawn
