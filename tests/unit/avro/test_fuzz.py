@@ -222,7 +222,7 @@ def test_a_million_mutations_end_as_columns_or_rejects():
             if round_ % 10 == 0:
                 compared += check_sample(name, parsed, batch, decoded)
     assert total >= TOTAL
-    assert compared > 1000
+    assert compared > TOTAL / 1000
     assert classes >= CLASSES
     assert time.monotonic() - started < 60
 
