@@ -28,8 +28,8 @@ format: $(READY) ## put the code into form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(READY) ## write docs/config.md and docs/metrics.md anew from the code
-	$(BIN)/python -m stream_infer.docs docs
+docs: $(READY) ## write the generated pages anew from the code
+	$(BIN)/python -m stream_infer.docs
 
 bench: $(READY) ## drain and latency beside a plain confluent-kafka + fastavro loop (ARGS="--help" for options)
 	$(BIN)/python -m load bench $(ARGS)
