@@ -33,7 +33,7 @@ def command(config_path: Path) -> None:
 
     config = load_config(config_path)
     configure(config.log.format, config.log.level)
-    require(config)
+    require(config, config_path)
     service = build(config)
     _stop_on_signals(service)
     service.run()

@@ -57,6 +57,10 @@ def server_properties(node: Node, cluster: Sequence[Node], log_dir: str, setting
         "group.min.session.timeout.ms": 1000,
         "group.consumer.min.session.timeout.ms": 1000,
         "group.consumer.min.heartbeat.interval.ms": 100,
+        # The outage after a kill -9: the default session of 45 s is for members across oceans.
+        "group.consumer.session.timeout.ms": 6000,
+        "group.consumer.heartbeat.interval.ms": 1000,
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
         # A dead broker is noticed after this long, and its partitions move.
         "broker.session.timeout.ms": 3000,
         "broker.heartbeat.interval.ms": 500,
