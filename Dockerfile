@@ -31,7 +31,7 @@ ENV PATH=/opt/stream-infer/bin:$PATH \
 USER 10001:10001
 EXPOSE 8080
 # Asks the control server itself, past any proxy of the environment. Python's own client: the image has no curl.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=180s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=300s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + os.environ.get('STREAM_INFER__CONTROL__PORT', '8080') + '/healthz', timeout=4)"]
 ENTRYPOINT ["stream-infer"]
 CMD ["run", "-c", "/etc/stream-infer/worker.toml"]
