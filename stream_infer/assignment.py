@@ -21,7 +21,7 @@ _CLOSED = np.int64(2**62)
 """Next offset of a partition whose records must not be taken: above any real offset."""
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _admit(
     partition: NDArray[np.int32], offset: NDArray[np.int64], next_offset: NDArray[np.int64]
 ) -> NDArray[np.bool_]:

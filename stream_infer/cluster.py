@@ -108,17 +108,26 @@ class Cluster:
 
     def configure(self, name: str, config: Mapping[str, str]) -> None:
         """Set topic settings, leaving all others as they are. Raises BrokerError."""
+        self._set(ResourceType.TOPIC, name, config)
+
+    def configure_group(self, name: str, config: Mapping[str, str]) -> None:
+        """Set settings of a consumer group (KIP-848), which need not exist yet. Raises BrokerError."""
+        self._set(ResourceType.GROUP, name, config)
+
+    def _set(self, kind: ResourceType, name: str, config: Mapping[str, str]) -> None:
         entries = [
             ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
             for key, value in config.items()
         ]
-        resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+        resource = ConfigResource(kind, name, incremental_configs=entries)
         futures = self._admin.incremental_alter_configs([resource], request_timeout=self._timeout_s)
         for future in futures.values():
             try:
                 self._answer(future)
             except KafkaException as failure:
-                raise BrokerError(f"topic {name} cannot be configured: {_words(failure)}") from None
+                raise BrokerError(
+                    f"{kind.name.lower()} {name} cannot be configured: {_words(failure)}"
+                ) from None
 
     def _wait_for(self, names: list[str]) -> None:
         """Metadata spreads with a delay: a client that comes too early would find no such topic."""

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from stream_infer.cluster import Topic
 
-__all__ = ["Plan", "Role", "faults"]
+__all__ = ["GROUP_SETTINGS", "Plan", "Role", "faults"]
+
+GROUP_SETTINGS = {"consumer.session.timeout.ms": "6000", "consumer.heartbeat.interval.ms": "1500"}
+"""Of a group with the consumer protocol. Its session is the outage after a kill -9; brokers have 45 s by default."""
 
 REJECT_HEADROOM_BYTES = 65_536
 """A reject is its record and some headers: it must fit where the record did."""

@@ -37,7 +37,9 @@ def command() -> None:
 def create(config_path: Path, replication: int, input_partitions: int | None, *, repair: bool) -> None:
     """Create the topics that are missing, with the input's number of partitions.
 
-    Topics that exist are left alone and verified: a topic that does not fit is an error.
+    Topics that exist are left alone and verified: a topic that does not fit is an error. With
+    kafka.group_protocol = "consumer" the group's session time-out is set to 6 s, too: it is how long
+    the partitions of a killed worker wait.
     """
     config = load_config(config_path)
     cluster, plan = _open(config)
@@ -58,6 +60,8 @@ def create(config_path: Path, replication: int, input_partitions: int | None, *,
     wrong = [sentence for sentences in said for sentence in sentences]
     if wrong:
         raise BrokerError("\n  ".join([*wrong, _cure(config_path, source)]))
+    if config.kafka.group_protocol == "consumer":
+        _set_group(cluster, config.app.id)
 
 
 @command.command()
@@ -79,6 +83,13 @@ def show(config_path: Path) -> None:
         click.echo(f"{role.setting:22} {role.name}: {_size(topic) if topic else 'missing'}")
         for sentence in faults(role, source, topic) if topic else ():
             click.echo(f"{'':22} {sentence}")
+
+
+def _set_group(cluster: Cluster, group: str) -> None:
+    from stream_infer.topics import GROUP_SETTINGS  # noqa: PLC0415
+
+    cluster.configure_group(group, GROUP_SETTINGS)
+    click.echo(f"group    {group}: {', '.join(f'{k} = {v}' for k, v in GROUP_SETTINGS.items())}")
 
 
 def _open(config: Config) -> tuple[Cluster, Plan]:

@@ -221,13 +221,13 @@ class Source:
 def batch_of(messages: list[Message]) -> Batch:
     """Records of one topic as columns. One pass per column over bound methods: no Python code runs per record."""
     count = len(messages)
-    values = list(map(Message.value, messages))
+    values: list[Any] = list(map(Message.value, messages))
     null = np.zeros(count, np.bool_)
-    payloads: list[bytes] = values
+    payloads: list[Any] = values
     if None in values:
         null[:] = [value is None for value in values]
         payloads = [value or b"" for value in values]
-    headers = list(map(Message.headers, messages))
+    headers: list[Any] = list(map(Message.headers, messages))
     return Batch(
         np.frombuffer(b"".join(payloads), np.uint8),
         np.cumsum(np.fromiter(map(len, payloads), np.int64, count)),

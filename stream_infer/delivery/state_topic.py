@@ -83,13 +83,13 @@ class StateReader:
     def _take(self, messages: list[Message]) -> None:
         entities: dict[int, tuple[list[bytes], list[bytes | None]]] = {}
         for message in messages:
-            error = message.error()
-            if error is not None:
+            error, partition = message.error(), message.partition()
+            if error is not None or partition is None:
                 self._meet(error, message)
             elif message.key() == MARKER_KEY:
-                self._markers[message.partition()] = unpack_marker(message.value())
+                self._markers[partition] = unpack_marker(message.value())
             else:
-                keys, values = entities.setdefault(message.partition(), ([], []))
+                keys, values = entities.setdefault(partition, ([], []))
                 keys.append(message.key() or b"")
                 values.append(message.value())
         for partition, (keys, values) in entities.items():
@@ -97,7 +97,7 @@ class StateReader:
             if unusable:
                 _LOG.warning("state records of another model or damaged are ignored", count=unusable)
 
-    def _meet(self, error: KafkaError, message: Message) -> None:
+    def _meet(self, error: Any, message: Message) -> None:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - confluent-kafka's public name for it
             self._unfinished.discard(message.partition())
         elif error.code() in {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._UNKNOWN_TOPIC}:  # noqa: SLF001
