@@ -49,10 +49,15 @@ class Pages:
                     self._port = int(line.split(_PORT_FIELD)[1].split()[0])
         return None if self._port is None else f"http://{HOST}:{self._port}"
 
-    def is_ready(self) -> bool:
-        """Whether the worker can use all it needs and takes events."""
+    def works_on(self, partitions_count: int) -> bool:
+        """Whether the worker can use all it needs, and takes the events of so many partitions."""
         content = self._get("status")
-        return content is not None and bool(json.loads(content)["ready"])
+        if content is None:
+            return False
+        status = _json(content)
+        facts = status["facts"]
+        owned, restoring = facts.get("owned", ()), facts.get("restoring", ())
+        return bool(status["ready"]) and len(owned) == partitions_count and not restoring
 
     def look(self) -> WorkerFigures:
         """Ask for the figures of now."""

@@ -215,7 +215,7 @@ class Stage:
         self._launch("worker", "run", "-c", str(config))
         self._start_producer()
         deadline_s = time.monotonic() + _READY_S
-        while not self.pages.is_ready():
+        while not self.pages.works_on(self.settings.partitions):
             self.check()
             if time.monotonic() > deadline_s:
                 raise WorkerError(

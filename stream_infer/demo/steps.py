@@ -84,11 +84,11 @@ class Steps(AbstractContextManager["Steps"]):
             print(line, file=self._console.file, flush=True)
 
     def _rendered(self) -> Table:
-        table = Table.grid(padding=(0, 1))
-        table.add_column(width=2)
+        table = Table.grid(padding=(0, 1), expand=True)
+        table.add_column(no_wrap=True, width=1)
         table.add_column(no_wrap=True, min_width=16)
-        table.add_column(justify="right", width=7)
-        table.add_column(overflow="ellipsis", no_wrap=True, style="dim")
+        table.add_column(justify="right", no_wrap=True, min_width=6)
+        table.add_column(overflow="ellipsis", no_wrap=True, style="dim", ratio=1)
         now = time.monotonic()
         with self._lock:
             for step in self._steps.values():

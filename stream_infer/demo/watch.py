@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
-from confluent_kafka import Consumer, Message
+from confluent_kafka import Consumer, KafkaError, Message
 from numpy.typing import NDArray
 
 from stream_infer.demo.alarms import Alarm, Alarms
@@ -24,6 +24,8 @@ __all__ = ["Seen", "Watch"]
 
 _WAIT_S = 0.1
 _TAKE = 1000
+_OPEN_WITHIN_S = 30.0
+_TOPICS_READ = 3
 _RECENT_S = 3.0
 _HISTORY = 60
 
@@ -70,6 +72,8 @@ class Watch:
         self._reader = ScoredReader()
         self._lock = threading.Lock()
         self._ending = threading.Event()
+        self._at_end: set[tuple[str | None, int | None]] = set()
+        self._caught_up = threading.Event()
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
         self._created_ms: dict[int, array[int]] = defaultdict(lambda: array("q"))
@@ -81,9 +85,12 @@ class Watch:
         self._last_reject = ""
 
     def open(self) -> None:
-        """Begin to read."""
+        """Begin to read; returns when the consumer waits at the end of every partition."""
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
+        if not self._caught_up.wait(_OPEN_WITHIN_S):
+            raise BrokerError(f"the topics of the demo cannot be read within {_OPEN_WITHIN_S:g} s")
+        self.seen()
 
     def close(self) -> None:
         """Stop reading. May be called twice."""
@@ -134,7 +141,8 @@ class Watch:
     def _run(self) -> None:
         topics = (self._topics.input, self._topics.scored, self._topics.rejected)
         try:
-            consumer = assigned_consumer(self._servers, topics, self._partitions)
+            settings = {"enable.partition.eof": True}
+            consumer = assigned_consumer(self._servers, topics, self._partitions, **settings)
             try:
                 while not self._ending.is_set():
                     self._step(consumer)
@@ -142,6 +150,7 @@ class Watch:
                 consumer.close()
         except Exception as error:  # noqa: BLE001 - told to whoever asks next
             self._error = error
+            self._caught_up.set()
 
     def _step(self, consumer: Consumer) -> None:
         first = consumer.poll(_WAIT_S)
@@ -159,8 +168,8 @@ class Watch:
     def _take(self, message: Message, received_ms: float) -> None:
         error, topic = message.error(), message.topic()
         if error is not None:
-            raise BrokerError(f"{topic} cannot be read: {error.str()}")
-        if topic == self._topics.input:
+            self._take_end(message, error)
+        elif topic == self._topics.input:
             partition, offset = offset_of(message)
             times = self._created_ms[partition]
             times.extend([-1] * (offset - len(times)))
@@ -174,6 +183,13 @@ class Watch:
             self._received(record.partition, record.offset, received_ms)
         else:
             self._take_reject(message)
+
+    def _take_end(self, message: Message, error: KafkaError) -> None:
+        if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 (that is its name)
+            raise BrokerError(f"{message.topic()} cannot be read: {error.str()}")
+        self._at_end.add((message.topic(), message.partition()))
+        if len(self._at_end) == _TOPICS_READ * self._partitions:
+            self._caught_up.set()
 
     def _take_reject(self, message: Message) -> None:
         reject = Reject.parse(cast("list[tuple[str, bytes | None]]", message.headers()))

@@ -158,7 +158,7 @@ def test_at_full_speed_the_summary_says_what_latency_means() -> None:
         text = console.file.getvalue()  # type: ignore[attr-defined]
         assert ("waiting in the input topic" in text) is not paced
         assert "stream-infer train" in text
-        assert text.count("\n") == 11, "nothing is folded where there is no terminal"
+        assert text.count("\n") == 10, "nothing is folded where there is no terminal"
         assert not any(line.endswith(" ") for line in text.splitlines())
 
 
