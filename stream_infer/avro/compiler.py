@@ -106,8 +106,7 @@ class _Compiler:
         branches = of.branches if of.kind == "union" else [of]
         self._found.add(role)
         if not any(roles.takes(branch, role) for branch in branches):
-            kinds = " | ".join(branch.label for branch in branches)
-            self._problems.append(f"{role.use} field {role.path!r} is {kinds}; it must be {role.wish}")
+            self._problems.append(f"{role.use} field {role.path!r} is {of.label}; it must be {role.wish}")
         self._either(of, path, lambda branch: self._leaf(branch, role, path))
 
     def _leaf(self, of: Type, role: Role, path: str) -> None:
@@ -141,6 +140,9 @@ class _Compiler:
         self._emit(path, ops.ELEMENTS_END)
 
     def _inner(self, of: Type, want: Want, path: str) -> None:
+        if not any(branch.fields for branch in of.branches or [of]):
+            self._problems.append(f"field {path!r} is {of.label}; a path goes through records only")
+            self._found.update(role for below in want.inner.values() for role in below.everything())
         self._either(of, path, lambda branch: self._fields(branch, want, path))
 
     def _fields(self, of: Type, want: Want, path: str) -> None:

@@ -66,6 +66,8 @@ class Type:
     @property
     def label(self) -> str:
         """What a person calls it, for messages."""
+        if self.branches:
+            return " | ".join(branch.label for branch in self.branches)
         words = self.logical or self.kind
         return f"{words} {self.name}" if self.name else words
 
@@ -150,6 +152,8 @@ class _Parser:
             name = _need(entry, "name", str)
             if name in seen:
                 raise SchemaError(f"record {record.name} has two fields named {name!r}")
+            if not name.isprintable():  # it will stand in messages and headers
+                raise SchemaError(f"record {record.name} has a field named {_shown(name)}")
             seen.add(name)
             aliases = tuple(entry["aliases"]) if isinstance(entry.get("aliases"), list) else ()
             record.fields.append(
@@ -159,7 +163,7 @@ class _Parser:
 
     def _enum(self, node: dict[str, Any], namespace: str) -> Type:
         symbols = tuple(_need(node, "symbols", list))
-        if not symbols or not all(isinstance(symbol, str) for symbol in symbols):
+        if not symbols or not all(isinstance(symbol, str) and symbol.isprintable() for symbol in symbols):
             raise SchemaError(f"enum {node.get('name')!r}: symbols must be a list of at least one name")
         return self._define(Type("enum", symbols=symbols), node, namespace)
 

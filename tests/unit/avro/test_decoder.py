@@ -145,7 +145,7 @@ def test_recursive_records_are_read_over():
         (
             record(("a", {"type": "map", "values": EVENT}), name="Outer"),
             Fields(("a.x",), 1, None, None, None),
-            "'a.x' is not in",
+            "field 'a' is map; a path goes through records only",
         ),
         (record(("x", record(("self", "Event")))), X, "Event.*twice"),
         (record(("self", "Event")), X, "contains itself without end"),
@@ -155,6 +155,8 @@ def test_recursive_records_are_read_over():
         ({"type": "enum", "name": "E", "symbols": []}, X, "at least one name"),
         ({"type": "record", "name": "1", "fields": []}, X, "is not an Avro name"),
         ({"type": "record", "name": "R"}, X, "lacks a valid 'fields'"),
+        (record(("a\n", "int")), X, r"a field named 'a\\n'"),
+        ({"type": "enum", "name": "E", "symbols": ["\ud800"]}, X, "at least one name"),
         (7, X, "7 is not an Avro type"),
     ],
 )

@@ -94,7 +94,6 @@ CLASSES = {
     "utf8",
     "trailing",
     "feature_count",
-    "time",
     "entity",
 }
 CASES = {
