@@ -12,6 +12,7 @@ from stream_infer.cli import run, topics
 from stream_infer.config import parse
 from stream_infer.embedded import registry as embedded_registry
 from stream_infer.errors import ConfigError
+from stream_infer.topics import GROUP_SETTINGS
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -124,6 +125,14 @@ def test_the_worker_reaches_kafka_and_the_registry_where_they_listen(config):
     asked = SERVICES["registry"]["healthcheck"]["test"][-1]
     assert f"/dev/tcp/127.0.0.1/{port};" in asked
     assert f"GET {embedded_registry._PATH}/subjects " in asked
+
+
+def test_kafka_takes_the_group_settings_that_topics_create_asks_for(config):
+    assert config.kafka.group_protocol == "consumer"
+    kafka = SERVICES["kafka"]["environment"]
+    for name, wanted in GROUP_SETTINGS.items():
+        least = f"group.{name.replace('consumer.', 'consumer.min.')}".upper().replace(".", "_")
+        assert int(kafka[f"KAFKA_{least}"]) <= int(wanted)
 
 
 def test_ports_are_published_on_the_loopback_address_and_are_those_listened_on(config):
