@@ -117,6 +117,6 @@ def _next() -> Text:
     return Text.assemble(
         ("Next: point it at your own topic\n", "bold"),
         "  stream-infer train --data your.parquet --out models/yours\n",
-        "  stream-infer config example > worker.toml   # set brokers, registry, topic, fields, model\n",
+        "  stream-infer config example > worker.toml  # then edit it\n",
         "  stream-infer topics create && stream-infer check && stream-infer run",
     )
