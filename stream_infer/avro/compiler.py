@@ -141,7 +141,8 @@ class _Compiler:
 
     def _inner(self, of: Type, want: Want, path: str) -> None:
         if not any(branch.fields for branch in of.branches or [of]):
-            self._problems.append(f"field {path!r} is {of.label}; a path goes through records only")
+            place = f"field {path!r}" if path else "an event"
+            self._problems.append(f"{place} is {of.label}; a path goes through records only")
             self._found.update(role for below in want.inner.values() for role in below.everything())
         self._either(of, path, lambda branch: self._fields(branch, want, path))
 

@@ -218,7 +218,7 @@ def _logical(plain: Type, node: dict[str, Any]) -> Type:
 def _decimal(plain: Type, node: dict[str, Any]) -> Type:
     precision, scale = node.get("precision"), node.get("scale", 0)
     sound = type(precision) is int and type(scale) is int and precision > 0 and 0 <= scale <= precision
-    if sound and scale <= MAX_SCALE:
+    if sound and scale <= MAX_SCALE and (plain.kind == "bytes" or plain.size):
         plain.logical, plain.scale = "decimal", scale
     return plain
 

@@ -157,6 +157,7 @@ def test_recursive_records_are_read_over():
         ({"type": "record", "name": "R"}, X, "lacks a valid 'fields'"),
         (record(("a\n", "int")), X, r"a field named 'a\\n'"),
         ({"type": "enum", "name": "E", "symbols": ["\ud800"]}, X, "at least one name"),
+        ("int", X, "an event is int; a path goes through records only"),
         (7, X, "7 is not an Avro type"),
     ],
 )
@@ -235,6 +236,14 @@ def test_a_feature_array_of_another_length_is_a_reject(items, count):
     schema = record(("entity", "string"), ("xs", {"type": "array", "items": items}))
     payload = encode(schema, {"entity": "e", "xs": [1] * count})
     assert reject_of(schema, payload, Fields("xs", 3, "entity", None, None))[0] == "feature_count"
+
+
+def test_a_decimal_of_no_bytes_is_no_number():
+    empty = {"type": "fixed", "name": "F", "size": 0, "logicalType": "decimal", "precision": 1, "scale": 0}
+    with pytest.raises(SchemaError, match="must be an array of numbers"):
+        Decoder(SingleSchema("{}"), Fields("xs", 3, None, None, None)).check(
+            text(record(("xs", {"type": "array", "items": empty})))
+        )
 
 
 def test_a_null_feature_array_is_a_reject():
