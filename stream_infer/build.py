@@ -41,7 +41,7 @@ from stream_infer.worker import Stages, Worker
 __all__ = ["build", "fields_of", "schemas_of"]
 
 _COMMIT_FLOOR_S = 0.005
-_TRANSACTION_EVENTS_MAX = 50_000
+_DELIVERY_EVENTS_MAX = 50_000
 _READY_TIMEOUT_S = 60.0
 _STALLED_TRANSACTIONS = 3
 
@@ -123,16 +123,27 @@ class _Assembly:
         config = self.config
         delivery = self._delivery()
         checkpoint = Checkpoint(
-            self.table, config.state.topic, config.state.flush_interval_s, config.state.restore_target_s
+            self.table,
+            config.state.topic,
+            config.state.flush_interval_s,
+            config.state.restore_target_s,
+            expires=config.state.idle_ttl_s > 0,
         )
         partitions = self._partitions(delivery, checkpoint)
         scorer = Scorer(self.loaded.model, self.loaded.profiles, self.loaded.layout, self.table)
         stages = Stages(
             decoder, scorer, self._publisher(delivery, scored_schema_id, framed=framed), checkpoint
         )
-        pace = CommitPace(config.delivery.commit_interval_ms / 1000, _COMMIT_FLOOR_S, _TRANSACTION_EVENTS_MAX)
+        pace = self._pace()
         worker = Worker(self.source, partitions, stages, delivery, pace, self.observation)
         return Service(worker, self._control(), self._watchdog(), config.delivery.drain_timeout_s)
+
+    def _pace(self) -> CommitPace:
+        interval_s, batch_events = (
+            self.config.delivery.commit_interval_ms / 1000,
+            self.config.batch.max_events,
+        )
+        return CommitPace(interval_s, _COMMIT_FLOOR_S, batch_events, max(batch_events, _DELIVERY_EVENTS_MAX))
 
     def _delivery(self) -> Delivery:
         config = self.config.delivery

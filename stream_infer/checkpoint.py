@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.delivery.delivery import Outbox
-from stream_infer.delivery.state_topic import MARKER_KEY, pack_marker
+from stream_infer.delivery.state_topic import MARKER_KEY, Marker
 from stream_infer.pace import FlushPace
 
 __all__ = ["Checkpoint"]
@@ -43,12 +43,16 @@ class Checkpoint:
     """State of the table -> records of the state topic.
 
     ``restore_target_s`` bounds the replay of a restore, by the rows per second that the stages were seen to take.
+    ``expires``: the table forgets idle entities, which needs to know each partition's event time.
     """
 
-    def __init__(self, table: _Table, topic: str, interval_s: float, restore_target_s: float) -> None:
+    def __init__(
+        self, table: _Table, topic: str, interval_s: float, restore_target_s: float, *, expires: bool
+    ) -> None:
         self._table = table
         self._topic = topic
         self._restore_target_s = restore_target_s
+        self._expires = expires
         self._pace = FlushPace(interval_s)
         self._rows_per_s = 0.0
         self._marked: set[int] = set()
@@ -58,7 +62,7 @@ class Checkpoint:
         """The stages took these rows, with these event times, in so many seconds."""
         rate = len(partition) / max(took_s, 1e-6)
         self._rows_per_s += _RATE_WEIGHT * (rate - self._rows_per_s) if self._rows_per_s else rate
-        for number in np.unique(partition).tolist():
+        for number in np.unique(partition).tolist() if self._expires else ():
             newest = int(time_ms[partition == number].max())
             self._newest_ms[number] = max(newest, self._newest_ms.get(number, newest))
 
@@ -73,8 +77,8 @@ class Checkpoint:
             budget -= written
             written += self._expire(outbox, partition)
             if written or partition not in self._marked:
-                marker = pack_marker(self._table.replay_from(partition, position))
-                outbox.write(self._topic, marker, MARKER_KEY, partition)
+                marker = Marker(self._table.replay_from(partition, position), position)
+                outbox.write(self._topic, marker.pack(), MARKER_KEY, partition)
                 self._marked.add(partition)
 
     def forget(self, partitions: Iterable[int]) -> None:
@@ -105,7 +109,9 @@ class Checkpoint:
         newest_ms = self._newest_ms.get(partition)
         if newest_ms is None:
             return 0
-        tombstones = self._table.expire(partition, newest_ms, _SLOTS_SWEPT_PER_COMMIT)
+        # One event from the far future must not make all others idle.
+        now_ms = min(newest_ms, time.time_ns() // 1_000_000)
+        tombstones = self._table.expire(partition, now_ms, _SLOTS_SWEPT_PER_COMMIT)
         for key in tombstones:
             outbox.write(self._topic, None, key, partition)
         return len(tombstones)

@@ -1,18 +1,18 @@
 """What can go wrong, by who must act.
 
-    StreamInferError
-    ├── RecordError      one record is at fault: it becomes a reject, its neighbours go on
-    │   ├── DecodeError      payload -> columns
-    │   ├── FeatureError     columns -> window (a missing or infinite value the model does not take)
-    │   └── ScoreError       window -> score (the model raised, or gave NaN)
-    └── WorkerError      the worker or its surroundings are at fault: nothing is committed
-        ├── ConfigError      exit 2    a setting is wrong; the message names the setting and the cure
-        ├── ModelError       exit 3    the model artifact is missing, damaged or does not fit
-        ├── RegistryError    exit 4    the schema registry cannot be reached or lacks a needed schema
-        ├── BrokerError      exit 5    Kafka cannot be reached, or refuses what the worker needs
-        ├── DeliveryError    exit 6    a transaction cannot be brought to a known end
-        ├── ControlError     exit 7    the control server cannot listen
-        └── StalledError     exit 8    the owner thread made no progress; the watchdog ends the process
+StreamInferError
+├── RecordError      one record is at fault: it becomes a reject, its neighbours go on
+│   ├── DecodeError      payload -> columns
+│   ├── FeatureError     columns -> window (a missing or infinite value the model does not take)
+│   └── ScoreError       window -> score (the model raised, or gave NaN)
+└── WorkerError      the worker or its surroundings are at fault: nothing is committed
+    ├── ConfigError      exit 2    a setting is wrong; the message names the setting and the cure
+    ├── ModelError       exit 3    the model artifact is missing, damaged or does not fit
+    ├── RegistryError    exit 4    the schema registry cannot be reached or lacks a needed schema
+    ├── BrokerError      exit 5    Kafka cannot be reached, or refuses what the worker needs
+    ├── DeliveryError    exit 6    a transaction cannot be brought to a known end
+    ├── ControlError     exit 7    the control server cannot listen
+    └── StalledError     exit 8    the owner thread made no progress; the watchdog ends the process
 """
 
 from typing import ClassVar

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stream_infer.assignment import Assignment
 from stream_infer.control import Metrics, Status
+from stream_infer.delivery.delivery import Undone
 from stream_infer.delivery.membership import NotAMember
 from stream_infer.delivery.source import Source
 from stream_infer.log import get_logger
@@ -20,7 +21,6 @@ __all__ = ["COMPONENTS", "Observation"]
 
 _LOG = get_logger(__name__)
 _GAUGES_EVERY_S = 1.0
-_REASON_CHARS = 40
 
 COMPONENTS = ("input", "output", "model", "registry")
 """What must be usable before the worker is ready."""
@@ -79,15 +79,15 @@ class Observation:
             self._uncommitted.clear()
         self._status.component("output", ok=True, detail="committed")
 
-    def undone(self, reason: str) -> None:
+    def undone(self, undone: Undone) -> None:
         """A delivery was dropped."""
         self._uncommitted.clear()
-        self._metrics.aborted(_label(reason))
-        self._status.component("output", ok=False, detail=reason)
+        self._metrics.aborted(undone.cause)
+        self._status.component("output", ok=False, detail=str(undone))
 
     def rebuilt(self, reason: str) -> None:
         """The producer was replaced."""
-        self._metrics.rebuilt(_label(reason))
+        self._metrics.rebuilt(reason)
 
     def connected(self) -> None:
         """The producer is up."""
@@ -115,7 +115,7 @@ class Observation:
         ends = {p: self._source.end_seen(p) for p in running}
         self._metrics.lag({p: max(0, (end or 0) - positions[p]) for p, end in ends.items()})
         self._metrics.state(self._table.entity_count, self._table.bytes_count)
-        self._metrics.paused(len(self._assignment.restoring))
+        self._metrics.paused(self._source.paused_count)
         self._status.positions(positions)
         self._status.fact(owned=sorted(self._assignment.owned), restoring=sorted(self._assignment.restoring))
         if not self._draining:
@@ -126,8 +126,3 @@ class Observation:
             self._status.component("input", ok=False, detail=str(reason))
         else:
             self._status.component("input", ok=True, detail=f"member {member.member} of {member.group}")
-
-
-def _label(reason: str) -> str:
-    """The bounded head of a reason: an error's name, never a payload."""
-    return reason.partition(":")[0][:_REASON_CHARS]

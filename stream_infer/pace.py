@@ -10,26 +10,33 @@ __all__ = ["CommitPace", "FlushPace"]
 
 @dataclass(frozen=True, slots=True)
 class CommitPace:
-    """Cut a transaction when the input pauses, when it is old, or when it is large.
+    """When the open delivery is due: at once at low rates, grouped under load, so that nobody has to tune it.
 
-    Under load batches come full and transactions grow to ``interval_s``; at low rates each batch is committed at once,
-    but not sooner than ``floor_s`` after the last commit, since a transaction costs CPU on both sides.
+    A delivery with fewer than ``grouped_events`` is due as soon as the input pauses, but not sooner than ``floor_s``
+    after the last commit, since a transaction costs CPU on both sides. One with more shows load: it is due after
+    ``interval_s``, for a commit blocks the loop for milliseconds. ``max_events`` bounds every delivery.
     """
 
     interval_s: float
     floor_s: float
+    grouped_events: int
     max_events: int
 
     def due(self, now: float, opened_at: float, committed_at: float, events: int, *, full: bool) -> bool:
-        """Whether the open delivery is to be committed; ``full``: the last batch was cut by its size."""
-        if events >= self.max_events or now - opened_at >= self.interval_s:
+        """Whether to commit now; ``full``: the last batch was cut by its size, so more is waiting."""
+        if events >= self.max_events:
             return True
-        return not full and now - committed_at >= self.floor_s
+        if full:
+            return now >= opened_at + self.interval_s
+        return now >= self._due_at(opened_at, committed_at, events)
 
-    def wait_s(self, now: float, opened_at: float, committed_at: float) -> float:
+    def wait_s(self, now: float, opened_at: float, committed_at: float, events: int) -> float:
         """How long a poll may wait for a record before the open delivery is due."""
-        due_at = min(opened_at + self.interval_s, max(opened_at, committed_at + self.floor_s))
-        return max(0.0, due_at - now)
+        return max(0.0, self._due_at(opened_at, committed_at, events) - now)
+
+    def _due_at(self, opened_at: float, committed_at: float, events: int) -> float:
+        latest = opened_at + self.interval_s
+        return min(latest, committed_at + self.floor_s) if events < self.grouped_events else latest
 
 
 class FlushPace:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
+from confluent_kafka import KafkaException
 from numpy.typing import NDArray
 
 from stream_infer.assignment import Assignment
@@ -77,7 +78,8 @@ class Partitions:
     def rewind(self, reason: str) -> None:
         """Go back to what the broker has, in every partition."""
         self._rewind_all()
-        self._tell(f"rewound: {reason}", self._assignment.owned)
+        _LOG.info("rewound", reason=reason, partitions=sorted(self._assignment.owned))
+        self._changed("rewound")
 
     def step(self) -> None:
         """Do a slice of restoring, and try again what was parked long enough."""
@@ -86,7 +88,7 @@ class Partitions:
         for partition, (offset, until) in list(self._parked.items()):
             if now >= until:
                 del self._parked[partition]
-                self._source.resume_at(partition, offset)
+                self._unpark(partition, offset)
 
     def close(self) -> None:
         """Let go of what restoring holds."""
@@ -131,6 +133,14 @@ class Partitions:
         positions = {p: self._assignment.next_offset(p) for p in sorted(running)}
         return {p: offset for p, offset in positions.items() if not self._checkpoint.clean(p, offset)}
 
+    def _unpark(self, partition: int, offset: int) -> None:
+        try:
+            self._source.resume_at(partition, offset)
+        except KafkaException as failure:  # it is about to be revoked, or the brokers are gone
+            _LOG.warning("cannot seek", partition=partition, reason=failure.args[0].str())
+            self._assignment.rewind([partition])
+            self._restore.forget()
+
     def _rewind_all(self) -> None:
         running = self._assignment.running
         self._source.pause(running)
@@ -145,4 +155,4 @@ class Partitions:
             partitions=sorted(partitions),
             owned=sorted(self._assignment.owned),
         )
-        self._changed(reason.partition(":")[0])
+        self._changed(reason)

@@ -58,7 +58,7 @@ class Publisher:
                 self._publish_scored(outbox, batch, columns, scores)
             self._publish_rejects(outbox, batch, rejects)
         except KafkaException as failure:
-            raise Undone(f"publish: {error_of(failure).str()}") from failure
+            raise Undone.of(error_of(failure), "publish") from failure
         self._delivery.ledger.scored += len(columns)
         self._delivery.ledger.rejected += sum(map(len, rejects))
 

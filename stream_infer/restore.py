@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from confluent_kafka import KafkaException
 
 from stream_infer.assignment import Assignment
 from stream_infer.delivery.source import Source
-from stream_infer.delivery.state_topic import StateReader
+from stream_infer.delivery.state_topic import Marker, StateReader
 from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
 
@@ -80,7 +81,7 @@ class Restore:
         self._table = table
         self._policy = policy
         self._restored = restored
-        self._loading: dict[int, int] = {}
+        self._loading: dict[int, _Start] = {}
         self._began_at = 0.0
 
     def forget(self) -> None:
@@ -107,39 +108,72 @@ class Restore:
         self._began_at = time.monotonic()
         try:
             committed = self._source.committed(partitions, _ASK_S)
-            starts = {
-                p: self._policy.committed(p, offset, self._source.bounds(p, _ASK_S))
-                for p, offset in committed.items()
-            }
+            bounds = {partition: self._source.bounds(partition, _ASK_S) for partition in partitions}
         except KafkaException as failure:
-            _LOG.info("waiting for stable offsets", reason=str(failure.args[0]))
+            _LOG.info("waiting for stable offsets", reason=failure.args[0].str())
             return
+        self._loading = {
+            partition: _Start(
+                self._policy.committed(partition, offset, bounds[partition]), bounds[partition][0]
+            )
+            for partition, offset in committed.items()
+        }
         for partition in partitions:
             self._table.drop(partition)
         self._reader.start(partitions)
-        self._loading = starts
 
-    def _place(self, markers: dict[int, int | None]) -> None:
+    def _place(self, markers: dict[int, Marker | None]) -> None:
         loading, self._loading = self._loading, {}
-        for partition, committed in loading.items():
-            read_from = self._read_from(partition, markers[partition], committed)
-            self._assignment.place(partition, read_from, committed)
-            self._source.resume_at(partition, read_from)
+        for partition, start in loading.items():
+            marker = self._usable(partition, markers[partition], start)
+            read_from = start.read_from(partition, marker)
+            self._assignment.place(partition, read_from, start.committed)
+            try:
+                self._source.resume_at(partition, read_from)
+            except KafkaException as failure:  # it is about to be revoked, or the brokers are gone
+                _LOG.warning("cannot seek", partition=partition, reason=failure.args[0].str())
+                self._assignment.rewind([partition])
+                continue
             took_s = time.monotonic() - self._began_at
+            self._restored(partition, took_s, start.committed - read_from)
             _LOG.info(
-                "restored", partition=partition, read_from=read_from, committed=committed, took_s=took_s
+                "restored",
+                partition=partition,
+                read_from=read_from,
+                committed=start.committed,
+                took_s=took_s,
             )
-            self._restored(partition, took_s, committed - read_from)
 
-    def _read_from(self, partition: int, marker: int | None, committed: int) -> int:
+    def _usable(self, partition: int, marker: Marker | None, start: _Start) -> Marker | None:
+        """The marker, unless the state is of rows that are to be scored again: offsets were reset backwards."""
+        if marker is None or marker.position <= start.committed:
+            return marker
+        _LOG.warning(
+            "offsets were reset to before the state: entities begin anew",
+            partition=partition,
+            committed=start.committed,
+            state_position=marker.position,
+        )
+        self._table.drop(partition)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where a partition goes on: its committed offset, and the first offset that the input still has."""
+
+    committed: int
+    first_offset: int
+
+    def read_from(self, partition: int, marker: Marker | None) -> int:
+        """Where the replay begins; without a marker there is no state and nothing to replay."""
         if marker is None:
-            return committed
-        low, _ = self._source.bounds(partition, _ASK_S)
-        if marker < low:
+            return self.committed
+        if marker.replay_from < self.first_offset:
             _LOG.warning(
                 "the input no longer holds all rows of the replay; windows may start short",
                 partition=partition,
-                marker=marker,
-                first_offset=low,
+                replay_from=marker.replay_from,
+                first_offset=self.first_offset,
             )
-        return min(max(marker, low), committed)
+        return min(max(marker.replay_from, self.first_offset), self.committed)

@@ -41,8 +41,12 @@ def warm_up(loaded: LoadedModel, batch_events: int) -> None:
     """Compile and run every stage once, with an entity table of its own; ``batch_events``: the largest batch."""
     began_at = time.perf_counter()
     loaded.model.warm_up((1, min(64, batch_events), batch_events))
-    features = loaded.layout.features
-    table = EntityTable(loaded.layout, loaded.profiles)
+    _stages(loaded)
+    _LOG.info("warm", took_s=time.perf_counter() - began_at)
+
+
+def _stages(loaded: LoadedModel) -> None:
+    features, table = loaded.layout.features, EntityTable(loaded.layout, loaded.profiles)
     scorer = Scorer(loaded.model, loaded.profiles, loaded.layout, table)
     decoder = Decoder(SingleSchema(_SCHEMA), Fields("features", features, "entity", None, None))
     encoder = ScoredEncoder(None, loaded.manifest.features, loaded.model.name, loaded.model.version, "warm")
@@ -51,12 +55,7 @@ def warm_up(loaded: LoadedModel, batch_events: int) -> None:
     columns = decoder.decode(batch).columns
     scored, scores, _ = scorer.score(columns, batch.partition[columns.rows], batch.offset[columns.rows])
     encoder.encode(batch, columns.take(scored), scores)
-    scorer.fresh(columns, batch.partition, batch.offset)
-    records = table.flush(0, len(batch), len(batch), len(batch))
-    table.drop(0)
-    keys, values = zip(*records.pairs(), strict=True)
-    table.load(0, keys, values)
-    _LOG.info("warm", took_s=time.perf_counter() - began_at)
+    scorer.warm_up()
 
 
 def _batch(features: int) -> Batch:

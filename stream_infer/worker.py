@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from confluent_kafka import KafkaException
 from numpy.typing import NDArray
 
 from stream_infer.checkpoint import Checkpoint
-from stream_infer.delivery.delivery import Delivery, Failures, Undone
+from stream_infer.delivery.delivery import Delivery, Failures, Undone, error_of
 from stream_infer.delivery.source import Source
+from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
 from stream_infer.pace import CommitPace
 from stream_infer.partitions import Partitions
@@ -77,7 +79,7 @@ class Observer(Protocol):
     def committed(self, positions: dict[int, int], took_s: float) -> None:
         """A delivery counts."""
 
-    def undone(self, reason: str) -> None:
+    def undone(self, undone: Undone) -> None:
         """A delivery was dropped."""
 
     def draining(self) -> None:
@@ -125,6 +127,8 @@ class Worker:
             while not self._stopping:
                 self.turn()
             self._drain(time.monotonic() + drain_timeout_s)
+        except KafkaException as failure:
+            raise BrokerError(f"Kafka: {error_of(failure).str()}. Cure: start the worker again") from failure
         finally:
             self._close()
 
@@ -143,7 +147,7 @@ class Worker:
             if self._due():
                 self.commit()
         except Undone as undone:
-            self._undo(undone.reason)
+            self._undo(undone)
 
     def work(self, batch: Batch) -> None:
         """Take a batch from payloads to published results, inside the open delivery."""
@@ -230,16 +234,18 @@ class Worker:
     def _wait_s(self) -> float:
         if self._partitions.busy():
             return 0.0
-        if self._delivery.opened_at is None:
+        opened_at = self._delivery.opened_at
+        if opened_at is None:
             return _IDLE_WAIT_S
-        return self._pace.wait_s(time.monotonic(), self._delivery.opened_at, self._committed_at)
+        events = self._delivery.ledger.inputs
+        return self._pace.wait_s(time.monotonic(), opened_at, self._committed_at, events)
 
-    def _undo(self, reason: str) -> None:
+    def _undo(self, undone: Undone) -> None:
         """Nothing since the last commit counts: drop it and go back."""
-        self._delivery.abort(reason)
-        self._observer.undone(reason)
-        self._partitions.rewind(reason)
-        self._failures.add(reason)
+        self._delivery.abort(undone.cause)
+        self._observer.undone(undone)
+        self._partitions.rewind(str(undone))
+        self._failures.add(str(undone))
 
     def _drain(self, deadline: float) -> None:
         """Commit what is in hand, then all state, so that the next owner has nothing to replay."""
@@ -252,7 +258,7 @@ class Worker:
                     unsaved, self._source.membership, self._write_state(unsaved, everything=True)
                 )
         except Undone as undone:
-            _LOG.warning("the last events are left to the next owner", reason=undone.reason)
+            _LOG.warning("the last events are left to the next owner", reason=str(undone))
 
     def _close(self) -> None:
         with ExitStack() as closing:

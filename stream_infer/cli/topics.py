@@ -38,8 +38,8 @@ def create(config_path: Path, replication: int, input_partitions: int | None, *,
     """Create the topics that are missing, with the input's number of partitions.
 
     Topics that exist are left alone and verified: a topic that does not fit is an error. With
-    kafka.group_protocol = "consumer" the group's session time-out is set to 6 s, too: it is how long
-    the partitions of a killed worker wait.
+    kafka.group_protocol = "consumer" the group's session time-out is set to 6 s, too, where the brokers' minimum
+    allows it: it is how long the partitions of a killed worker wait.
     """
     config = load_config(config_path)
     cluster, plan = _open(config)
@@ -88,8 +88,15 @@ def show(config_path: Path) -> None:
 def _set_group(cluster: Cluster, group: str) -> None:
     from stream_infer.topics import GROUP_SETTINGS  # noqa: PLC0415
 
-    cluster.configure_group(group, GROUP_SETTINGS)
-    click.echo(f"group    {group}: {', '.join(f'{k} = {v}' for k, v in GROUP_SETTINGS.items())}")
+    said = ", ".join(f"{name} = {value}" for name, value in GROUP_SETTINGS.items())
+    try:
+        cluster.configure_group(group, GROUP_SETTINGS)
+    except BrokerError as error:
+        click.echo(
+            f"group    {group}: left as it is, a killed worker's partitions wait for its session: {error}"
+        )
+    else:
+        click.echo(f"group    {group}: {said}")
 
 
 def _open(config: Config) -> tuple[Cluster, Plan]:

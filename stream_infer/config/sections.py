@@ -154,8 +154,8 @@ class Delivery(Section):
     mode: Literal["exactly_once", "at_least_once"] = "exactly_once"
     """`exactly_once` (results and offsets in one Kafka transaction) or `at_least_once` (results first, then
     offsets: after a crash some events are scored twice)."""
-    commit_interval_ms: int = Field(default=50, ge=0, le=60_000)
-    """A transaction is cut when it is this old or when the input pauses. Longer: more latency, less work."""
+    commit_interval_ms: int = Field(default=100, ge=0, le=60_000)
+    """Under load a transaction is cut when it is this old; at low rates as soon as the input pauses."""
     transaction_timeout_ms: int = Field(default=10_000, ge=2_000, le=900_000)
     """The broker ends a dead worker's transaction after this time; its partitions wait until then."""
     drain_timeout_s: float = Field(default=10.0, ge=0, le=600)

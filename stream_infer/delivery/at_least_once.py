@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 from confluent_kafka import KafkaException
 
@@ -49,9 +50,11 @@ class AtLeastOnce:
             self._commit_offsets(positions)
             state()
         except KafkaException as failure:
-            self._undo(f"{error_of(failure).name()}: {error_of(failure).str()}", failure)
-        except (NotAMember, Undone) as failure:
-            self._undo(str(failure), failure)
+            self._undo(Undone.of(error_of(failure), "offsets"), failure)
+        except NotAMember as failure:
+            self._undo(Undone("not_a_member", str(failure)), failure)
+        except Undone as failure:
+            self._undo(failure, failure)
         self._end()
 
     def abort(self, reason: str) -> None:  # noqa: ARG002 - the signature is the protocol's
@@ -65,12 +68,12 @@ class AtLeastOnce:
         finally:
             self._outbox.close()
 
-    def _undo(self, reason: str, failure: Exception) -> None:
+    def _undo(self, undone: Undone, failure: Exception) -> NoReturn:
         self._end()
         if isinstance(failure, KafkaException) and error_of(failure).fatal():
             self._outbox.close()
             self._outbox.open()
-        raise Undone(reason) from failure
+        raise undone from failure
 
     def _end(self) -> None:
         self.opened_at = None

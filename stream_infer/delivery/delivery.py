@@ -9,12 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from stream_infer.delivery.client_log import ClientLog
 from stream_infer.delivery.membership import Membership
 from stream_infer.delivery.settings import Settings
-from stream_infer.errors import DeliveryError
+from stream_infer.errors import BrokerError, DeliveryError
 from stream_infer.log import get_logger
 
 __all__ = ["Delivery", "Failures", "Ledger", "Outbox", "Undone", "error_of"]
@@ -25,12 +25,31 @@ _FAILURES_MAX = 20
 _BACKOFF_MAX_S = 2.0
 
 
-class Undone(Exception):  # noqa: N818 - an outcome the worker acts on, not a fault of its own
-    """What was published since the last commit does not count: go back to the committed positions."""
+_REFUSED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant Write on the output, reject and state topics",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "grant Write on the transactional ids (prefix app.id)",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "grant Read on the consumer group (app.id)",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant IdempotentWrite on the cluster",
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "create the topics with `stream-infer topics create`",
+}
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+
+class Undone(Exception):  # noqa: N818 - an outcome the worker acts on, not a fault of its own
+    """What was published since the last commit does not count: go back to the committed positions.
+
+    ``cause`` is one of a few fixed names, for metrics; ``detail`` is for people.
+    """
+
+    def __init__(self, cause: str, detail: str) -> None:
+        super().__init__(f"{cause}: {detail}")
+        self.cause = cause
+
+    @classmethod
+    def of(cls, error: Any, where: str) -> Undone:
+        """From an error of the client. Raises BrokerError for those that no repetition mends."""
+        if error.code() in _REFUSED:
+            raise BrokerError(f"{where}: {error.str()}. Cure: {_REFUSED[error.code()]}")
+        return cls(error.name(), f"{where}: {error.str()}")
 
 
 @dataclass(slots=True)
@@ -84,7 +103,7 @@ class Outbox:
         self._settings = settings
         self._timeout_s = timeout_s
         self._log = ClientLog(_LOG)
-        self._failure: str | None = None
+        self._failure: tuple[Any, str] | None = None
         self.producer: Any = None
 
     def open(self) -> None:
@@ -118,16 +137,16 @@ class Outbox:
         try:
             left = self.producer.flush(self._timeout_s)
         except SystemError as error:  # the client's logger callback met a fatal error
-            raise Undone(f"flush: {error.__cause__ or error}") from error
+            raise Undone("flush_failed", str(error.__cause__ or error)) from error
         if left:
-            raise Undone(f"{left} records were not acknowledged within {self._timeout_s:.0f} s")
+            raise Undone("not_acknowledged", f"{left} records within {self._timeout_s:.0f} s")
         self.check()
 
     def check(self) -> None:
-        """Raise Undone when a record failed."""
+        """Raise Undone (or BrokerError) when a record failed."""
         if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise Undone(failure)
+            (error, where), self._failure = self._failure, None
+            raise Undone.of(error, where)
 
     def _produce(
         self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: Any
@@ -148,11 +167,11 @@ class Outbox:
             except BufferError:
                 continue
             return
-        raise Undone(f"the producer's queue stayed full for {self._timeout_s:.0f} s")
+        raise Undone("queue_full", f"for {self._timeout_s:.0f} s")
 
     def _on_delivery(self, error: Any, message: Any) -> None:
         if error is not None and self._failure is None:
-            self._failure = f"{message.topic()}[{message.partition()}]: {error.name()}: {error.str()}"
+            self._failure = error, f"{message.topic()}[{message.partition()}]"
 
 
 class Failures:

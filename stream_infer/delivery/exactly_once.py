@@ -110,7 +110,7 @@ class ExactlyOnce:
         try:
             self._until_done(self._outbox.producer.abort_transaction)
         except KafkaException as failure:
-            self._rebuild(f"abort: {error_of(failure).name()}")
+            self._rebuild(error_of(failure).name())
             return
         if self._outbox.unanswered():
             self._rebuild("abort_unanswered")
@@ -124,17 +124,17 @@ class ExactlyOnce:
 
     def _undo(self, failure: Exception) -> NoReturn:
         """End a transaction that failed, by abort or by a new producer; always raises Undone."""
-        reason = _reason(failure)
+        undone = _undone(failure)
         if isinstance(failure, KafkaException) and _is_fatal(failure):
             self._end()
-            self._rebuild(reason)
+            self._rebuild(undone.cause)
         else:
-            self.abort(reason)
-        raise Undone(reason) from failure
+            self.abort(undone.cause)
+        raise undone from failure
 
     def _rebuild(self, reason: str) -> None:
         _LOG.warning("new producer", reason=reason)
-        self._rebuilt(reason.partition(":")[0])
+        self._rebuilt(reason)
         self._outbox.close()
         self.open()
 
@@ -174,7 +174,9 @@ def _is_fatal(failure: KafkaException) -> bool:
     return bool(error.fatal() or not error.txn_requires_abort())
 
 
-def _reason(failure: Exception) -> str:
+def _undone(failure: Exception) -> Undone:
+    if isinstance(failure, Undone):
+        return failure
     if isinstance(failure, KafkaException):
-        return f"{error_of(failure).name()}: {error_of(failure).str()}"
-    return str(failure)
+        return Undone.of(error_of(failure), "transaction")
+    return Undone("not_a_member", str(failure))

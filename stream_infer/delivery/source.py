@@ -137,6 +137,11 @@ class Source:
             if entry.error is not None:
                 raise KafkaException(entry.error)
 
+    @property
+    def paused_count(self) -> int:
+        """Partitions that wait for a restore or a schema."""
+        return len(self._paused)
+
     def pause(self, partitions: Iterable[int]) -> None:
         """Stop fetching these partitions; what was prefetched is dropped."""
         fresh = [p for p in partitions if p not in self._paused]
@@ -162,7 +167,7 @@ class Source:
 
     def _batch(self, messages: list[Message]) -> Batch | None:
         errors = list(map(Message.error, messages))
-        if errors.count(None) != len(errors):
+        if any(errors):
             for error in filter(None, errors):
                 self._meet(error)
             messages = [m for m, error in zip(messages, errors, strict=True) if error is None]

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from stream_infer.delivery.client_log import ClientLog
 from stream_infer.delivery.settings import Settings
 from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
 
-__all__ = ["MARKER_KEY", "StateReader", "pack_marker", "unpack_marker"]
+__all__ = ["MARKER_KEY", "Marker", "StateReader"]
 
 _LOG = get_logger(__name__)
-_MARKER = struct.Struct("<Bq")
+_MARKER = struct.Struct("<Bqq")
 _MARKER_VERSION = 1
 _RECORDS_PER_READ = 2_000
 
@@ -31,17 +32,24 @@ Load = Callable[[int, Sequence[bytes], Sequence[bytes | None]], int]
 """Takes state records of one partition in topic order; returns how many it could not use."""
 
 
-def pack_marker(replay_from: int) -> bytes:
-    """The value of a marker: replay the input from this offset."""
-    return _MARKER.pack(_MARKER_VERSION, replay_from)
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A partition's marker: replay the input from ``replay_from``; the state holds nothing from ``position`` on."""
 
+    replay_from: int
+    position: int
 
-def unpack_marker(value: bytes | None) -> int | None:
-    """The offset in a marker; None for a tombstone or a form this version does not know."""
-    if value is None or len(value) != _MARKER.size:
-        return None
-    version, replay_from = _MARKER.unpack(value)
-    return replay_from if version == _MARKER_VERSION else None
+    def pack(self) -> bytes:
+        """The value of the record."""
+        return _MARKER.pack(_MARKER_VERSION, self.replay_from, self.position)
+
+    @classmethod
+    def unpack(cls, value: bytes | None) -> Marker | None:
+        """Read a value; None for a tombstone or a form this version does not know."""
+        if value is None or len(value) != _MARKER.size:
+            return None
+        version, replay_from, position = _MARKER.unpack(value)
+        return cls(replay_from, position) if version == _MARKER_VERSION else None
 
 
 class StateReader:
@@ -52,7 +60,7 @@ class StateReader:
         self._topic = topic
         self._load = load
         self._consumer: Any = None
-        self._markers: dict[int, int | None] = {}
+        self._markers: dict[int, Marker | None] = {}
         self._unfinished: set[int] = set()
 
     def start(self, partitions: Iterable[int]) -> None:
@@ -65,7 +73,7 @@ class StateReader:
             [TopicPartition(self._topic, p, OFFSET_BEGINNING) for p in sorted(self._unfinished)]
         )
 
-    def step(self, wait_s: float) -> dict[int, int | None] | None:
+    def step(self, wait_s: float) -> dict[int, Marker | None] | None:
         """Read a slice. The markers by partition when all are read to their end, None before that."""
         if self._unfinished:
             self._take(self._consumer.consume(_RECORDS_PER_READ, wait_s))
@@ -87,7 +95,7 @@ class StateReader:
             if error is not None or partition is None:
                 self._meet(error, message)
             elif message.key() == MARKER_KEY:
-                self._markers[partition] = unpack_marker(message.value())
+                self._markers[partition] = Marker.unpack(message.value())
             else:
                 keys, values = entities.setdefault(partition, ([], []))
                 keys.append(message.key() or b"")
@@ -106,6 +114,6 @@ class StateReader:
                 "`stream-infer topics create`"
             )
         elif error.fatal():
-            raise KafkaException(error)
+            raise BrokerError(f"state topic {self._topic!r}: {error.str()}. Cure: start the worker again")
         else:
             _LOG.warning("state reader error", code=error.name(), reason=error.str())
