@@ -52,7 +52,6 @@ def build(config: Config) -> Service:
     Raises ConfigError, ModelError, RegistryError.
     """
     loaded = load_model(config.model.path, config.model.device, threads=config.model.threads)
-    warm_up(loaded, config.batch.max_events)
     schemas = schemas_of(config)
     decoder = Decoder(schemas, fields_of(config, loaded.manifest.features))
     return _Assembly(config, loaded).service(
@@ -131,9 +130,9 @@ class _Assembly:
         )
         partitions = self._partitions(delivery, checkpoint)
         scorer = Scorer(self.loaded.model, self.loaded.profiles, self.loaded.layout, self.table)
-        stages = Stages(
-            decoder, scorer, self._publisher(delivery, scored_schema_id, framed=framed), checkpoint
-        )
+        encoder = self._encoder(scored_schema_id)
+        warm_up(self.loaded, decoder, scorer, encoder, config.batch.max_events)
+        stages = Stages(decoder, scorer, self._publisher(delivery, encoder, framed=framed), checkpoint)
         pace = self._pace()
         worker = Worker(self.source, partitions, stages, delivery, pace, self.observation)
         return Service(worker, self._control(), self._watchdog(), config.delivery.drain_timeout_s)
@@ -190,10 +189,15 @@ class _Assembly:
             self.observation.rebalanced,
         )
 
-    def _publisher(self, delivery: Delivery, scored_schema_id: int | None, *, framed: bool) -> Publisher:
-        manifest, output, topic = self.loaded.manifest, self.config.output, self.config.input.topic
-        encoder = ScoredEncoder(scored_schema_id, manifest.features, manifest.name, manifest.version, topic)
-        headers = RejectHeaders(topic, manifest.version, framed=framed)
+    def _encoder(self, schema_id: int | None) -> ScoredEncoder:
+        manifest = self.loaded.manifest
+        return ScoredEncoder(
+            schema_id, manifest.features, manifest.name, manifest.version, self.config.input.topic
+        )
+
+    def _publisher(self, delivery: Delivery, encoder: ScoredEncoder, *, framed: bool) -> Publisher:
+        output, topic = self.config.output, self.config.input.topic
+        headers = RejectHeaders(topic, self.loaded.manifest.version, framed=framed)
         return Publisher(delivery, encoder, output.scored_topic, output.reject_topic, output.headers, headers)
 
     def _control(self) -> ControlServer | None:
