@@ -53,6 +53,7 @@ class Detector:
         spread = 5 * self.spread[entity]
         standard = (5 * np.arcsinh((rows - self.center[entity]) / spread)).astype(np.float32)
         windows = np.empty((len(events), *self.windows.shape[1:]), np.float32)
+        seen = []
         for i, e in enumerate(entity.tolist()):
             own = self.windows[e]
             if self.seen[e] == 0:
@@ -61,19 +62,20 @@ class Detector:
                 own[:-1] = own[1:]
                 own[-1] = standard[i]
             self.seen[e] += 1
+            seen.append(self.seen[e])
             windows[i] = own
         scaled = self.model.score(windows) / self.error_sd[entity]
         errors = np.minimum(np.square(scaled, dtype=np.float64), self.clip)
         results = []
         for i, e in enumerate(entity.tolist()):
-            if self.seen[e] == 1:
+            if seen[i] == 1:
                 self.smoothed[e] = errors[i]
             else:
                 self.smoothed[e] += self.smoothing * (errors[i] - self.smoothed[e])
             parts = self.smoothed[e] / self.scale[e][:, None]
             score = float(parts.mean(axis=1).sum())
             anomaly = score >= self.threshold[e]
-            full = bool(self.seen[e] >= self.layout.window)
+            full = bool(seen[i] >= self.layout.window)
             results.append(
                 (score, float(self.threshold[e]), bool(anomaly), self._top(parts, score, anomaly), full)
             )
