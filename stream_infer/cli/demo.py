@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stream_infer.cli.data_options import require_train_extra
+from stream_infer.demo.settings import DEFAULT_RATE
 
 if TYPE_CHECKING:
     from stream_infer.demo.summary import Summary
 
 __all__ = ["command"]
-
-_DEFAULT_RATE = 1200.0
 
 _EXAMPLES = """\b
 Examples:
@@ -41,7 +40,7 @@ What runs, each in a process of its own, all on 127.0.0.1:
 @click.option(
     "--rate",
     type=click.FloatRange(min=0),
-    default=_DEFAULT_RATE,
+    default=DEFAULT_RATE,
     show_default=True,
     help="Events per second; 0 = as fast as possible, where latency is mostly waiting in the input topic.",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from stream_infer.models.vus import events
 
 __all__ = ["Alarm", "Alarms"]
 
-_KEPT = 60
+_NEWEST = 60
 
 
 @dataclass
@@ -44,14 +44,22 @@ class Alarms:
         self._open: dict[str, Alarm] = {}
         self._seen: set[int] = set()
         self._found: set[int] = set()
-        self._kept: deque[Alarm] = deque(maxlen=_KEPT)
-        self.alarm_count = 0
+        self._all: list[Alarm] = []
         self.closed_false_count = 0
 
     @property
     def newest(self) -> list[Alarm]:
         """The latest alarms, the newest first."""
-        return list(reversed(self._kept))
+        return self._all[: -_NEWEST - 1 : -1]
+
+    @property
+    def alarm_count(self) -> int:
+        """Alarms so far."""
+        return len(self._all)
+
+    def strongest(self, count: int) -> list[Alarm]:
+        """Return the alarms that are farthest over their thresholds, the strongest first."""
+        return heapq.nlargest(count, self._all, key=lambda alarm: alarm.score / alarm.threshold)
 
     @property
     def events_seen(self) -> int:
@@ -97,8 +105,7 @@ class Alarms:
             label="false" if known else "none",
         )
         self._open[record.entity] = alarm
-        self._kept.append(alarm)
-        self.alarm_count += 1
+        self._all.append(alarm)
         return alarm
 
     def _close(self, entity: str) -> None:

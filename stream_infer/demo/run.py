@@ -26,6 +26,7 @@ _FRAME_S = 0.2
 _LOOK_S = 1.0
 _SILENCE_S = 30.0
 _SWITCH_S = 0.001
+_STRONGEST = 3
 
 
 def run(settings: Settings, console: Console, *, live: bool) -> Summary:
@@ -53,7 +54,8 @@ def run(settings: Settings, console: Console, *, live: bool) -> Summary:
         watch.close()
         found = audit(stage.bootstrap_servers, stage.topics, settings.partitions, sent)
         quality = measured(traffic.data, found.scored)
-        return Summary(found, quality, watch.latency_ms(), watch.span_s(), paced=settings.rate > 0)
+        seconds, strongest = watch.span_s(), tuple(watch.strongest(_STRONGEST))
+        return Summary(found, quality, watch.latency_ms(), seconds, settings.rate > 0, strongest)
 
 
 def _traffic(settings: Settings, steps: Steps) -> Traffic:

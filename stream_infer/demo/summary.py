@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stream_infer.demo.alarms import Alarm
 from stream_infer.demo.audit import Audit
+from stream_infer.demo.view import LABELS, moment, said_features
 from stream_infer.models.evaluate import Quality
 
 __all__ = ["Summary"]
@@ -18,13 +20,18 @@ __all__ = ["Summary"]
 
 @dataclass(frozen=True)
 class Summary:
-    """``latency_ms`` of all scored events; ``quality`` None without labels; ``paced`` False = as fast as possible."""
+    """What is to be said at the end.
+
+    ``latency_ms`` of all scored events; ``quality`` None without labels; ``paced`` False = as fast as possible;
+    ``strongest``: the alarms farthest over their thresholds.
+    """
 
     audit: Audit
     quality: Quality | None
     latency_ms: NDArray[np.float64]
     seconds: float
     paced: bool
+    strongest: tuple[Alarm, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -61,6 +68,7 @@ class Summary:
         if self.audit.rejects:
             kinds = ", ".join(f"{name} {count:,}" for name, count in self.audit.rejects.most_common())
             rows.insert(2, ("rejected", kinds))
+        rows += [("strongest" if index == 0 else "", _alarm(one)) for index, one in enumerate(self.strongest)]
         console.print()
         if console.is_terminal:
             table = Table.grid(padding=(0, 2))
@@ -111,6 +119,13 @@ class Summary:
         if quality.vus_pr is not None:
             parts.append(f"VUS-PR {quality.vus_pr:.2f} (a random score: {quality.random_vus_pr:.2f})")
         return ", ".join(parts)
+
+
+def _alarm(alarm: Alarm) -> Text:
+    label, style = LABELS[alarm.label]
+    features = said_features(alarm, 2)
+    said = f"{alarm.entity} {moment(alarm.first_ms)}: {alarm.score:.0f}, limit {alarm.threshold:.0f}; {features} "
+    return Text.assemble(said, (label, style))
 
 
 def _next() -> Text:

@@ -20,7 +20,10 @@ from stream_infer.demo.alarms import Alarm
 from stream_infer.demo.pages import WorkerFigures
 from stream_infer.demo.watch import Seen
 
-__all__ = ["LiveView", "PlainProgress", "said_features"]
+__all__ = ["LABELS", "LiveView", "PlainProgress", "moment", "said_features"]
+
+LABELS = {"hit": ("✓ hit", "green"), "false": ("✗ false", "yellow"), "none": ("-", "dim")}
+"""What the labels say of an alarm -> how it is shown, and its style."""
 
 _BARS = "▁▂▃▄▅▆▇█"
 _PARTS = " ▏▎▍▌▋▊▉█"
@@ -29,7 +32,6 @@ _FIGURES_ROWS, _ACCOUNTS_ROWS, _FOOT_ROWS, _FRAME_ROWS = 5, 6, 1, 3
 _SCALE_CELLS = 8
 _PLAIN_EVERY_S = 5.0
 _STRANGEST = 10.0
-_LABELS = {"hit": ("✓ hit", "green"), "false": ("✗ false", "yellow"), "none": ("-", "dim")}
 
 
 class LiveView:
@@ -161,12 +163,12 @@ def _alarms(seen: Seen, width: int, rows: int) -> Panel:
     table.add_column("what is strange", no_wrap=True, overflow="ellipsis", ratio=1)
     table.add_column("label", no_wrap=True)
     for alarm in seen.alarms[: max(1, rows)]:
-        label, style = _LABELS[alarm.label]
+        label, style = LABELS[alarm.label]
         score = f"{alarm.score:,.1f} / {alarm.threshold:.1f}"
         cells: list[RenderableType] = [
             Text("●", style="bold red") if alarm.is_open else "",
             Text(alarm.entity, style="bold" if alarm.is_open else ""),
-            Text(_moment(alarm.first_ms), style="dim"),
+            Text(moment(alarm.first_ms), style="dim"),
             f"{alarm.count:,}",
             Text(score, style="red" if alarm.label == "hit" else ""),
             *([Text(_scale(alarm), style="red")] if wide else []),
@@ -222,5 +224,6 @@ def _ms(value: float) -> str:
     return f"{value:.0f} ms" if value < 10_000 else f"{value / 1000:.1f} s"
 
 
-def _moment(time_ms: int) -> str:
+def moment(time_ms: int) -> str:
+    """Return month, day and minute of a time of the data, in UTC."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%m-%d %H:%M")

@@ -132,6 +132,11 @@ class Watch:
         with self._lock:
             return np.array(self._latency_ms)
 
+    def strongest(self, count: int) -> list[Alarm]:
+        """Return the alarms that are farthest over their thresholds."""
+        with self._lock:
+            return self._alarms.strongest(count)
+
     def span_s(self) -> float:
         """Return the time from the first event's timestamp to the newest scored record's arrival."""
         with self._lock:

@@ -73,6 +73,16 @@ def test_entities_have_their_own_alarms_the_newest_first() -> None:
     alarms.add(record(1, 5.0))
     assert [(alarm.entity, alarm.count) for alarm in alarms.newest] == [("y", 1), ("x", 2)]
     assert alarms.alarm_count == 2
+    assert [alarm.entity for alarm in alarms.strongest(1)] == ["y"]
+
+
+def test_only_the_newest_alarms_are_shown() -> None:
+    alarms = Alarms(dataset([0] * 200))
+    for row in range(200):
+        alarms.add(record(row, 5.0 if row % 2 else 1.0))
+    assert alarms.alarm_count == 100
+    assert len(alarms.newest) == 60
+    assert [alarm.first_ms for alarm in alarms.newest[:2]] == [199 * 60_000, 197 * 60_000]
 
 
 def test_rows_that_nobody_labelled_are_neither_hit_nor_false() -> None:
@@ -154,11 +164,12 @@ def test_the_json_summary_has_the_promised_keys() -> None:
 def test_at_full_speed_the_summary_says_what_latency_means() -> None:
     for paced in (True, False):
         console = Console(file=io.StringIO(), width=80)
-        Summary(account(1, [0]), None, np.array([5.0]), 1.0, paced=paced).print(console)
+        alarms = tuple(busy(2).alarms)
+        Summary(account(1, [0]), None, np.array([5.0]), 1.0, paced=paced, strongest=alarms).print(console)
         text = console.file.getvalue()  # type: ignore[attr-defined]
         assert ("waiting in the input topic" in text) is not paced
         assert "stream-infer train" in text
-        assert text.count("\n") == 10, "nothing is folded where there is no terminal"
+        assert text.count("\n") == 12, "nothing is folded where there is no terminal"
         assert not any(line.endswith(" ") for line in text.splitlines())
 
 
