@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from stream_infer.kernel import given, kernel
 from stream_infer.records import Batch
 
 __all__ = ["Assignment"]
@@ -21,18 +21,18 @@ _CLOSED = np.int64(2**62)
 """Next offset of a partition whose records must not be taken: above any real offset."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _admit(
-    partition: NDArray[np.int32], offset: NDArray[np.int64], next_offset: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    admitted = np.empty(len(partition), np.bool_)
+    partition: NDArray[np.int32],
+    offset: NDArray[np.int64],
+    next_offset: NDArray[np.int64],
+    admitted: NDArray[np.bool_],
+) -> None:
     for row in range(len(partition)):
         number = partition[row]
-        expected = next_offset[number]
-        admitted[row] = offset[row] >= expected
+        admitted[row] = offset[row] >= next_offset[number]
         if admitted[row]:
             next_offset[number] = offset[row] + 1
-    return admitted
 
 
 class Assignment:
@@ -104,7 +104,8 @@ class Assignment:
     def admit(self, batch: Batch) -> NDArray[np.bool_]:
         """Which rows of the batch are to be worked on; the positions move past them."""
         self._grow(int(batch.partition.max(initial=-1)))
-        admitted: NDArray[np.bool_] = _admit(batch.partition, batch.offset, self._next)
+        admitted = np.empty(len(batch), np.bool_)
+        _admit(given(batch.partition, np.int32), given(batch.offset, np.int64), self._next, admitted)
         return admitted
 
     def hold(self, partition: int, offset: int) -> None:

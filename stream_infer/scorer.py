@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.errors import FeatureError, ModelError, ScoreError, WorkerError
+from stream_infer.kernel import given
 from stream_infer.records import Columns, Rejects, Scores
-from stream_infer.windows.jit import given
 from stream_infer.windows.layout import NONE, Layout
 from stream_infer.windows.profiles import Profiles
 from stream_infer.windows.push_kernel import MISSING, unfit_feature

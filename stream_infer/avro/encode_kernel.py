@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.avro.jit import jit
+from stream_infer.kernel import kernel
 
 __all__ = ["Constants", "Values", "encode_rows"]
 
@@ -50,7 +50,7 @@ class Values(NamedTuple):
     offset: NDArray[np.int64]
 
 
-@jit
+@kernel
 def _put_long(buffer: Any, pos: int, value: Any) -> int:
     rest = np.uint64((value << 1) ^ (value >> 63))
     while rest > np.uint64(127):
@@ -61,21 +61,21 @@ def _put_long(buffer: Any, pos: int, value: Any) -> int:
     return pos + 1
 
 
-@jit
+@kernel
 def _put_bits(buffer: Any, pos: int, bits: Any, count: int) -> int:
     for byte in range(count):
         buffer[pos + byte] = np.uint8((np.uint64(bits) >> np.uint64(8 * byte)) & np.uint64(255))
     return pos + count
 
 
-@jit
+@kernel
 def _put(buffer: Any, pos: int, data: Any, start: Any, length: Any) -> Any:
     for byte in range(length):
         buffer[pos + byte] = data[start + byte]
     return pos + length
 
 
-@jit
+@kernel
 def _digit_count(value: Any) -> int:
     count = 1
     while value >= 10:
@@ -84,7 +84,7 @@ def _digit_count(value: Any) -> int:
     return count
 
 
-@jit
+@kernel
 def _put_dash_number(buffer: Any, pos: int, value: Any) -> int:
     """Write ``-`` and a number that is not negative."""
     end = pos + 1 + _digit_count(value)
@@ -95,7 +95,7 @@ def _put_dash_number(buffer: Any, pos: int, value: Any) -> int:
     return end
 
 
-@jit
+@kernel
 def _put_event_id(buffer: Any, pos: int, row: int, constants: Any, values: Any) -> Any:
     length = np.int64(values.event_id_length[row])
     if length:
@@ -108,7 +108,7 @@ def _put_event_id(buffer: Any, pos: int, row: int, constants: Any, values: Any) 
     return _put_dash_number(buffer, _put_dash_number(buffer, pos, partition), offset)
 
 
-@jit
+@kernel
 def _put_contributions(buffer: Any, pos: int, row: int, constants: Any, values: Any) -> int:
     top = values.top[row]
     count = 0
@@ -125,7 +125,7 @@ def _put_contributions(buffer: Any, pos: int, row: int, constants: Any, values: 
     return _put_long(buffer, pos, 0)
 
 
-@jit
+@kernel
 def encode_rows(
     constants: Constants, values: Values, buffer: NDArray[np.uint8], ends: NDArray[np.int64]
 ) -> None:

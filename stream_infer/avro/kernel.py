@@ -22,8 +22,8 @@ from stream_infer.avro.instructions import (
     take_text,
     take_time,
 )
-from stream_infer.avro.jit import jit
 from stream_infer.avro.read import is_utf8, read_block, read_index
+from stream_infer.kernel import kernel
 
 __all__ = ["Output", "Source", "check_keys", "read_frames", "run_program"]
 
@@ -57,7 +57,7 @@ class Output(NamedTuple):
     stack: NDArray[np.int64]
 
 
-@jit
+@kernel
 def _next(a: int, b: int, pc: int, payload: Any, pos: int, end: int, frame: Any) -> tuple[int, int, bool]:
     """Begin another item of the innermost array or map; True if there is none."""
     if frame[0] == 0:
@@ -74,7 +74,7 @@ def _next(a: int, b: int, pc: int, payload: Any, pos: int, end: int, frame: Any)
     return pc, pos, False
 
 
-@jit
+@kernel
 def _steer(op: int, a: int, pc: int, pos: int, top: int, stack: Any) -> tuple[int, int, int]:
     """Rare instructions: where to go on in the program and in the datum, and the new height of the stack."""
     if op == ops.FAIL:
@@ -90,7 +90,7 @@ def _steer(op: int, a: int, pc: int, pos: int, top: int, stack: Any) -> tuple[in
     return (a if op == ops.CALL else pc), pos, top + 1
 
 
-@jit
+@kernel
 def _row(code: Any, source: Any, row: int, base: int, out: Any) -> tuple[int, int, int]:
     """Decode one row: its status, the instruction it stopped at, and the byte that instruction began with."""
     payload, end, stack = source.payload, source.end[row], out.stack
@@ -140,7 +140,7 @@ def _row(code: Any, source: Any, row: int, base: int, out: Any) -> tuple[int, in
             return -pos, at, before
 
 
-@jit
+@kernel
 def run_program(
     code: NDArray[np.int64], source: Source, rows: NDArray[np.int64], base: int, out: Output
 ) -> None:
@@ -153,7 +153,7 @@ def run_program(
             out.failed_at[row, 1] = pos - source.start[row]
 
 
-@jit
+@kernel
 def read_frames(source: Source, out: Output, max_bytes: int, frame_bytes: int) -> None:
     """Take the frames off the bodies: the status becomes why.PENDING, or what is wrong with the frame.
 
@@ -178,7 +178,7 @@ def read_frames(source: Source, out: Output, max_bytes: int, frame_bytes: int) -
         out.status[row], out.schema_id[row] = status, schema_id
 
 
-@jit
+@kernel
 def check_keys(
     data: NDArray[np.uint8], start: NDArray[np.int64], length: NDArray[np.int32], status: NDArray[np.uint8]
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from stream_infer.avro import status as why
-from stream_infer.avro.jit import jit
+from stream_infer.kernel import kernel
 
 __all__ = [
     "is_utf8",
@@ -30,7 +30,7 @@ __all__ = [
 ASCII_MASK: Final = np.uint64(0x8080_8080_8080_8080)
 
 
-@jit
+@kernel
 def read_long(payload: Any, pos: int, end: int) -> tuple[int, int]:
     """Read a zigzag varint of at most ten bytes."""
     value: Any = np.int64(0)
@@ -47,7 +47,7 @@ def read_long(payload: Any, pos: int, end: int) -> tuple[int, int]:
     return 0, -why.VARINT
 
 
-@jit
+@kernel
 def read_int(payload: Any, pos: int, end: int) -> tuple[int, int]:
     """Read a zigzag varint that fits in 32 bits."""
     value, pos = read_long(payload, pos, end)
@@ -56,7 +56,7 @@ def read_int(payload: Any, pos: int, end: int) -> tuple[int, int]:
     return value, pos
 
 
-@jit
+@kernel
 def read_length(payload: Any, pos: int, end: int) -> tuple[int, int]:
     """How many bytes follow."""
     length, pos = read_long(payload, pos, end)
@@ -69,7 +69,7 @@ def read_length(payload: Any, pos: int, end: int) -> tuple[int, int]:
     return length, pos
 
 
-@jit
+@kernel
 def read_index(payload: Any, pos: int, end: int, count: int, status: int) -> tuple[int, int]:
     """One of ``count`` branches or symbols; ``status`` is what it means if it is not."""
     index, pos = read_long(payload, pos, end)
@@ -78,7 +78,7 @@ def read_index(payload: Any, pos: int, end: int, count: int, status: int) -> tup
     return index, pos
 
 
-@jit
+@kernel
 def read_block(payload: Any, pos: int, end: int) -> tuple[int, int, int]:
     """Read the head of a block of an array or map: items, where the block says it ends or -1, the place."""
     count, pos = read_long(payload, pos, end)
@@ -92,19 +92,19 @@ def read_block(payload: Any, pos: int, end: int) -> tuple[int, int, int]:
     return -count, pos + size, pos
 
 
-@jit
+@kernel
 def _bits(payload: Any, pos: int) -> Any:
     """Read four bytes, little-endian; spelt out, so that they become one load."""
     low = np.uint32(payload[pos]) | np.uint32(payload[pos + 1]) << np.uint32(8)
     return low | np.uint32(payload[pos + 2]) << np.uint32(16) | np.uint32(payload[pos + 3]) << np.uint32(24)
 
 
-@jit
+@kernel
 def _long_bits(payload: Any, pos: int) -> Any:
     return np.uint64(_bits(payload, pos)) | np.uint64(_bits(payload, pos + 4)) << np.uint64(32)
 
 
-@jit
+@kernel
 def is_utf8(payload: Any, pos: int, stop: int) -> bool:
     """Well-formed UTF-8 as of Unicode 15, table 3-7: shortest forms, no surrogates, up to U+10FFFF."""
     while pos < stop:
@@ -137,19 +137,19 @@ def is_utf8(payload: Any, pos: int, stop: int) -> bool:
     return True
 
 
-@jit
+@kernel
 def read_float(payload: Any, pos: int) -> float:
     """Four bytes."""
     return np.float64(np.uint32(_bits(payload, pos)).view(np.float32))
 
 
-@jit
+@kernel
 def read_double(payload: Any, pos: int) -> float:
     """Eight bytes."""
     return np.uint64(_long_bits(payload, pos)).view(np.float64)
 
 
-@jit
+@kernel
 def read_decimal(payload: Any, pos: int, size: int, scale: int) -> float:
     """Read a big-endian two's complement of ``size`` bytes, over 10**scale."""
     # A negative number is minus its complement, less one.

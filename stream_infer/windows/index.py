@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.kernel import given
 from stream_infer.records import Text
 from stream_infer.windows import index_kernels as kernels
 from stream_infer.windows.index_kernels import DEAD_BYTES, HELD, USED, USED_BYTES, Store
-from stream_infer.windows.jit import given
 from stream_infer.windows.layout import NONE, SLOT
 from stream_infer.windows.memory import reserved
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.windows.jit import kernel
+from stream_infer.kernel import allocating_kernel, kernel
 from stream_infer.windows.layout import NONE
 
 __all__ = ["DEAD_BYTES", "FREE", "HELD", "USED", "USED_BYTES", "Store", "find", "insert", "key_hash"]
@@ -119,7 +119,7 @@ def _find_one(store: Store, h: int, partition: int, data: NDArray[np.uint8], sta
     return NONE
 
 
-@kernel
+@allocating_kernel
 def find(
     store: Store,
     partition: NDArray[np.int32],

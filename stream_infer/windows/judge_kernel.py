@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.windows.jit import kernel
+from stream_infer.kernel import allocating_kernel, kernel
 from stream_infer.windows.layout import NONE
 from stream_infer.windows.profiles import Known
 
@@ -94,7 +94,7 @@ def _contributions(smoothed: F32, weight: F64, score: float, top: NDArray[np.int
         share[at] = own
 
 
-@kernel
+@allocating_kernel
 def judge_rows(
     slots: NDArray[np.void],
     rows: NDArray[np.float32],

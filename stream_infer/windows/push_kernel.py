@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.windows.jit import kernel
+from stream_infer.kernel import allocating_kernel, kernel
 from stream_infer.windows.layout import NONE
 from stream_infer.windows.profiles import Known
 
@@ -250,7 +250,7 @@ def _arrive(slot: Any, time_ms: int, idle_ttl_ms: int) -> int:
     return REPEATED if time_ms == slot.last_time_ms else LATE
 
 
-@kernel
+@allocating_kernel
 def push_rows(
     state: State,
     known: Known,

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.kernel import given
 from stream_infer.records import Text
 from stream_infer.windows.index import KeyIndex
-from stream_infer.windows.jit import given
 from stream_infer.windows.judge_kernel import Judged, judge_rows
 from stream_infer.windows.layout import NONE, STATE_KEY_PREFIX, TOP, Layout
 from stream_infer.windows.memory import machine_bytes, reserved

@@ -14,7 +14,7 @@ MODULES = {
 }
 
 ADAPTERS = ("avro", "windows", "models", "delivery", "control", "embedded")
-BASE = {"errors", "records", "log", "data"}
+BASE = {"errors", "records", "log", "data", "kernel"}
 KNOWS_CONFIG = {"build", "checks", "cli", "docs", "config", "demo"}
 KNOWS_ADAPTERS = {
     "assignment": set(),
@@ -22,6 +22,7 @@ KNOWS_ADAPTERS = {
     "records": set(),
     "errors": set(),
     "log": set(),
+    "kernel": set(),
     "avro": set(),
     "windows": set(),
     "config": set(),

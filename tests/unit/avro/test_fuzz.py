@@ -255,9 +255,9 @@ def test_the_guard_does_kill():
 BOUNDS_CHECKED = """
 import sys
 import numpy as np, pytest
-from stream_infer.avro.jit import jit
+from stream_infer.kernel import kernel
 
-@jit
+@kernel
 def third(values):
     return values[2]
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from stream_infer.avro import jit
+from stream_infer import kernel
 
 PROGRAM = """
 import sys
@@ -22,12 +22,12 @@ print(outer(1), sum(outer.stats.cache_hits.values()))
 def kernels(tmp_path):
     folder = tmp_path / "kernels"
     folder.mkdir()
-    shutil.copy(jit.__file__, folder / "jit.py")
+    shutil.copy(kernel.__file__, folder / "kernel.py")
     (folder / "__init__.py").write_text("")
     (folder / "inner.py").write_text("STEP = 1\n")
     (folder / "outer.py").write_text(
-        "from kernels import inner\nfrom kernels.jit import jit\n\n"
-        "@jit\ndef outer(x):\n    return x + inner.STEP\n"
+        "from kernels import inner\nfrom kernels.kernel import kernel\n\n"
+        "@kernel\ndef outer(x):\n    return x + inner.STEP\n"
     )
     return folder
 
