@@ -8,6 +8,7 @@ import click
 
 from load.drain import drain
 from load.paced import paced
+from load.replay import replay
 from load.report import busy_share, save, show_drains, show_paced
 from load.stand import Stand
 
@@ -81,6 +82,21 @@ def paced_command(program: str, rate: float, seconds: float, repeats: int) -> No
     """Send at a steady rate and measure how late scores are."""
     with Stand(_say) as stand:
         show_paced([paced(stand, program, rate, seconds) for _ in range(repeats)])
+
+
+@main.command("replay")
+@click.option(
+    "--data", type=click.Path(exists=True, path_type=Path), required=True, help="Parquet with a test split."
+)
+@click.option("--kills", default=0, show_default=True, help="Kill -9 the worker so often on the way.")
+def replay_command(data: Path, kills: int) -> None:
+    """Stream the test rows of a file and compare every score with `stream-infer score`."""
+    with Stand(_say, data) as stand:
+        done = replay(stand, data, kills)
+    click.echo(
+        f"{done.scored:,} of {done.events:,} events scored once, {done.kills} kills, {done.seconds:.0f} s; "
+        f"largest difference to offline scores {done.worst:.2g}"
+    )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from stream_infer.records import Batch
 from stream_infer.scorer import Scorer
 from stream_infer.windows.table import EntityTable
 
-__all__ = ["Scored", "check", "reader", "scored_columns"]
+__all__ = ["Scored", "check", "messages_of", "reader", "scored_columns", "scored_decoder"]
 
 _AT_ONCE = 5_000
 _TOLERANCE = 1e-5
@@ -85,15 +85,15 @@ def scored_columns(
     return decoded.columns.features, decoded.columns.time_ms, batch
 
 
-def scored_decoder() -> Decoder:
-    """Reads scored events with the decoder under test's own machinery; its equality with fastavro is tested."""
+def scored_decoder(text: str = "entity") -> Decoder:
+    """Reads scored events, with ``text`` as the entity column; that this decoder equals fastavro is tested."""
     wanted = ("score", "source_partition", "source_offset")
-    return Decoder(_Framed(schemas.text("scored_event")), Fields(wanted, len(wanted), "entity", "time", None))
+    return Decoder(_Framed(schemas.text("scored_event")), Fields(wanted, len(wanted), text, "time", None))
 
 
 def _scored(stand: Stand, topic: str) -> Scored:
     decoder = scored_decoder()
-    parts = [scored_columns(messages, decoder) for messages in _messages(stand.servers, f"{topic}.scored")]
+    parts = [scored_columns(messages, decoder) for messages in messages_of(stand.servers, f"{topic}.scored")]
     values = np.concatenate([part[0] for part in parts])
     written = np.concatenate([part[2].timestamp_ms for part in parts])
     return Scored(_key(values[:, 1].astype(np.int64), values[:, 2].astype(np.int64)), values[:, 0], written)
@@ -106,7 +106,7 @@ def _recomputed(stand: Stand, topic: str) -> Scored:
     table = EntityTable(loaded.layout, loaded.profiles)
     scorer = Scorer(loaded.model, loaded.profiles, loaded.layout, table)
     keys, scores = [], []
-    for messages in _messages(stand.servers, topic):
+    for messages in messages_of(stand.servers, topic):
         batch = batch_of(messages)
         columns = decoder.decode(batch).columns
         kept, found, _ = scorer.score(columns, batch.partition[columns.rows], batch.offset[columns.rows])
@@ -121,7 +121,7 @@ def _key(partition: NDArray[np.int64], offset: NDArray[np.int64]) -> NDArray[np.
     return partition * 2**48 + offset
 
 
-def _messages(servers: str, topic: str) -> Iterator[list[Message]]:
+def messages_of(servers: str, topic: str) -> Iterator[list[Message]]:
     """Everything in a topic, in order per partition."""
     consumer = reader(servers)
     try:

@@ -73,6 +73,11 @@ class Run:
                 raise RuntimeError(f"{self.name} is not ready:\n{self.text()[-3000:]}")
             time.sleep(0.05)
 
+    def kill(self) -> None:
+        """End it as kill -9 does."""
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> None:
         """End it in good order."""
         if self._process.poll() is None:
@@ -89,10 +94,11 @@ class Run:
 
 
 class Stand:
-    """A context manager; everything it started ends with it."""
+    """A context manager; everything it started ends with it. ``data``: rows to train on, instead of the bench's own."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], data: Path | None = None) -> None:
         self._say = say
+        self._data = data
         self._closing = ExitStack()
         self._kafka = EmbeddedKafka(progress=lambda text: say(str(text)))
         self._count = 0
@@ -109,8 +115,8 @@ class Stand:
         self._say("training the model")
         (self.folder / "schemas").mkdir()
         (self.folder / "schemas" / f"{SCHEMA_ID}-event.avsc").write_text(SCHEMA)
-        data = training_file(self.folder / "rows.parquet")
-        self._call("train", "--data", data, "--out", self.model, "--name", "bench")
+        data = self._data or training_file(self.folder / "rows.parquet")
+        self.call("train", "--data", data, "--out", self.model, "--name", "bench")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -126,7 +132,7 @@ class Stand:
         self._count += 1
         topic = f"{name}-{self._count}.events"
         self._config(topic).write_text(self._toml(topic))
-        self._call("topics", "create", "-c", self._config(topic), "--input-partitions", str(PARTITIONS))
+        self.call("topics", "create", "-c", self._config(topic), "--input-partitions", str(PARTITIONS))
         return topic
 
     def fill(self, topic: str, events: int) -> None:
@@ -166,7 +172,8 @@ class Stand:
     def _config(self, topic: str) -> Path:
         return self.folder / f"{topic}.toml"
 
-    def _call(self, *arguments: Any) -> None:
+    def call(self, *arguments: Any) -> None:
+        """Run a command of stream-infer. Raises RuntimeError with what it said."""
         done = subprocess.run([_PROGRAM, *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"stream-infer {arguments[0]} failed:\n{done.stderr[-3000:]}")
