@@ -21,7 +21,7 @@ from stream_infer.demo.records import Topics
 from stream_infer.demo.settings import Settings
 from stream_infer.demo.steps import Steps
 from stream_infer.demo.traffic import Traffic, feature_paths
-from stream_infer.demo.trained import TRAINING, cached_model, is_whole
+from stream_infer.demo.trained import TRAINING, cached_model, is_whole, require_fit
 from stream_infer.demo.worker_settings import Surroundings, worker_settings
 from stream_infer.embedded import EmbeddedKafka, EmbeddedRegistry
 from stream_infer.embedded.process import Supervisor, last_lines
@@ -81,6 +81,8 @@ class Stage:
 
     def open(self) -> None:
         """Bring everything up; what does not depend on each other side by side."""
+        if self.settings.model is not None:
+            require_fit(self.settings.model, self._traffic.data.feature_names)
         self._folder = Path(tempfile.mkdtemp(prefix="stream-infer-demo-"))
         keep = self.settings.keep
         self._supervisor = Supervisor(grace_s=_GRACE_S, remove=None if keep else self._folder)

@@ -11,7 +11,7 @@ from stream_infer.embedded.jars import cache_dir
 from stream_infer.errors import ModelError
 from stream_infer.models.artifact import Artifact
 
-__all__ = ["TRAINING", "cached_model", "is_whole"]
+__all__ = ["TRAINING", "cached_model", "is_whole", "require_fit"]
 
 TRAINING = ("--name", "demo", "--pca")
 """Options of `stream-infer train`: the second term halves the false alarms on the packaged sample."""
@@ -25,6 +25,17 @@ def cached_model(data: Path) -> Path:
     with data.open("rb") as file:
         digest.update(hashlib.file_digest(file, "sha256").digest())
     return cache_dir() / "models" / f"demo-{digest.hexdigest()[:16]}"
+
+
+def require_fit(model: Path, features: tuple[str, ...]) -> None:
+    """Raise ModelError where the model is damaged, or wants a feature that the data has not."""
+    manifest = Artifact.load(model).manifest
+    missing = [name for name in manifest.features if name not in features]
+    if missing:
+        raise ModelError(
+            f"--model {model}: takes {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}, which the data "
+            "has no column for; give the --data it was trained on, or leave --model out"
+        )
 
 
 def is_whole(model: Path) -> bool:
