@@ -116,6 +116,12 @@ class Observation:
         self._metrics.lag({p: max(0, (end or 0) - positions[p]) for p, end in ends.items()})
         self._metrics.state(self._table.entity_count, self._table.bytes_count)
         self._metrics.paused(self._source.paused_count)
+        waiting = self._source.paused_count - len(self._assignment.restoring)
+        self._status.component(
+            "registry",
+            ok=waiting <= 0,
+            detail=f"{waiting} partitions wait for a schema" if waiting > 0 else "schemas at hand",
+        )
         self._status.positions(positions)
         self._status.fact(owned=sorted(self._assignment.owned), restoring=sorted(self._assignment.restoring))
         if not self._draining:

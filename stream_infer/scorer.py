@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from stream_infer.windows.profiles import Profiles
 from stream_infer.windows.push_kernel import MISSING, unfit_feature
 from stream_infer.windows.table import EntityTable
 
-__all__ = ["Model", "Scorer"]
+__all__ = ["Model", "Scorer", "Took"]
 
 _REASON_LENGTH = 300
 
@@ -26,6 +27,14 @@ class Model(Protocol):
 
     def score(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Windows (n, W, F), oldest row first -> one error per term and feature (n, T, F)."""
+
+
+class Took(NamedTuple):
+    """Seconds that the last batch was in each stage."""
+
+    window: float
+    score: float
+    judge: float
 
 
 class Scorer:
@@ -39,6 +48,7 @@ class Scorer:
         self.profiles = profiles
         self.layout = layout
         self.table = table
+        self.took_s = Took(0.0, 0.0, 0.0)
 
     def warm_up(self) -> None:
         """Make the compiled parts ready, so that the first batch does not wait. The model has a warm-up of its own."""
@@ -58,10 +68,14 @@ class Scorer:
         fit, unfit = self._fit(columns)
         if len(fit) < len(columns):
             columns, partition, offset = columns.take(fit), partition[fit], offset[fit]
+        began_at = time.perf_counter()
         slots = self.table.locate(partition, columns.entity)
         pushed = self.table.push(slots, columns.features, columns.time_ms, partition, offset)
+        windowed_at = time.perf_counter()
         errors, failures = self._errors(pushed.windows)
+        scored_at = time.perf_counter()
         judged = self.table.judge(slots, pushed.first, errors)
+        self.took_s = Took(windowed_at - began_at, scored_at - windowed_at, time.perf_counter() - scored_at)
         good = np.flatnonzero(judged.finite)
         scores = Scores(
             judged.score,

@@ -25,6 +25,7 @@ from stream_infer.pace import CommitPace
 from stream_infer.partitions import Partitions
 from stream_infer.publish import Publisher
 from stream_infer.records import Batch, Columns, Rejects, Scores
+from stream_infer.scorer import Took
 
 __all__ = ["Decoded", "Decoder", "Observer", "Scorer", "Stages", "Worker"]
 
@@ -48,7 +49,9 @@ class Decoder(Protocol):
 
 
 class Scorer(Protocol):
-    """Window, score and judge."""
+    """Window, score and judge; ``took_s`` says how long the last batch was in each."""
+
+    took_s: Took
 
     def score(
         self, columns: Columns, partition: NDArray[np.int32], offset: NDArray[np.int64]
@@ -117,6 +120,7 @@ class Worker:
         self._failures = Failures(observer.progressed)
         self._stopping = False
         self._committed_at = 0.0
+        self._polled_s = 0.0
 
     def run(self, drain_timeout_s: float) -> None:
         """Work until ``stop``, then finish what is in hand and leave the group."""
@@ -140,7 +144,9 @@ class Worker:
         """One round: restore a slice, take a batch, work on it, commit when due."""
         self._observer.progressed()
         self._partitions.step()
+        polling_at = time.perf_counter()
         batch = self._source.poll(self._wait_s())
+        self._polled_s = time.perf_counter() - polling_at
         try:
             if batch is not None:
                 self.work(batch)
@@ -160,8 +166,9 @@ class Worker:
         self._publish(batch, due, columns, scores, [decoded.rejects, *rejects])
         published_at = time.perf_counter()
         took_s = {
+            "poll": self._polled_s,
             "decode": decoded_at - began_at,
-            "score": scored_at - decoded_at,
+            **self._stages.scorer.took_s._asdict(),
             "publish": published_at - scored_at,
         }
         self._stages.checkpoint.worked(

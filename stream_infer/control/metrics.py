@@ -56,7 +56,7 @@ METRICS = (
     Metric(
         "stream_infer_batches_total",
         "counter",
-        "Batches, by what ended them: max_events, max_bytes, empty (nothing more there) or linger.",
+        "Batches, by what ended them: max_events, max_bytes, linger, or arrived (nothing more was there).",
         ("cut",),
     ),
     Metric("stream_infer_input_bytes_total", "counter", "Bytes of the payloads polled."),
@@ -163,7 +163,7 @@ class Metrics:
         ProcessCollector(registry=self._registry)
 
     def polled(self, events_count: int, bytes_count: int, cut: str) -> None:
-        """Count a batch as it was taken; ``cut``: max_events, max_bytes, empty or linger."""
+        """Count a batch as it was taken; ``cut``: max_events, max_bytes, linger or arrived."""
         self._inc("events_total", events_count)
         self._inc("input_bytes_total", bytes_count)
         self._inc("batches_total", 1, cut)

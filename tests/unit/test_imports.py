@@ -34,7 +34,7 @@ KNOWS_ADAPTERS = {
     "checkpoint": {"delivery", "pace"},
     "restore": {"delivery", "assignment"},
     "partitions": {"delivery", "assignment", "checkpoint", "restore"},
-    "worker": {"delivery", "checkpoint", "pace", "partitions", "publish"},
+    "worker": {"delivery", "checkpoint", "pace", "partitions", "publish", "scorer"},
     "control": set(),
     "observation": {"control", "delivery", "assignment"},
     "watchdog": set(),
