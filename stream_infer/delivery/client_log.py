@@ -35,10 +35,10 @@ class ClientLog:
         self._said_at: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
 
-    def log(self, level: int, _form: str, facility: str, _client: str, line: str) -> None:
+    def log(self, level: int, _form: str, facility: str, client: str, line: str) -> None:
         """Take one line; the signature is confluent-kafka's call of a logger."""
         if level >= logging.WARNING:
-            self._pass_on(facility, line)
+            self._pass_on(facility, client, line)
         elif facility == "ENDTXN":
             answer = _END_TXN_ANSWER.search(line)
             self._unanswered_count += answer is not None and answer[1] != "NO_ERROR"
@@ -48,10 +48,11 @@ class ClientLog:
         count, self._unanswered_count = self._unanswered_count, 0
         return count
 
-    def _pass_on(self, facility: str, line: str) -> None:
+    def _pass_on(self, facility: str, client: str, line: str) -> None:
         now = self._clock()
         if now - self._said_at.get(facility, -_REPEAT_S) < _REPEAT_S:
             self._left_out[facility] = self._left_out.get(facility, 0) + 1
             return
         self._said_at[facility] = now
-        self._logger.warning("client", facility=facility, line=line, left_out=self._left_out.pop(facility, 0))
+        left_out = self._left_out.pop(facility, 0)
+        self._logger.warning("client", name=client, facility=facility, line=line, left_out=left_out)

@@ -25,12 +25,12 @@ _FAILURES_MAX = 20
 _BACKOFF_MAX_S = 2.0
 
 
+# An unknown topic is not among them: brokers that restart say so of topics that exist.
 _REFUSED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant Write on the output, reject and state topics",
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "grant Write on the transactional ids (prefix app.id)",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "grant Read on the consumer group (app.id)",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant IdempotentWrite on the cluster",
-    KafkaError.UNKNOWN_TOPIC_OR_PART: "create the topics with `stream-infer topics create`",
 }
 
 

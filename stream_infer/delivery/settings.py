@@ -17,6 +17,9 @@ GroupProtocol = Literal["classic", "consumer"]
 _COMMON: dict[str, Any] = {
     # With the default (rebootstrap) send_offsets_to_transaction() may never return once all brokers were gone.
     "metadata.recovery.strategy": "none",
+    # A partition that had no leader when metadata was last read is asked for again after this; the default, five
+    # minutes, is how long a consumer was seen to stall after a clean broker restart.
+    "topic.metadata.refresh.interval.ms": 5_000,
     "socket.nagle.disable": True,
     "socket.timeout.ms": 10_000,
     "reconnect.backoff.ms": 20,

@@ -108,11 +108,8 @@ class StateReader:
     def _meet(self, error: Any, message: Message) -> None:
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - confluent-kafka's public name for it
             self._unfinished.discard(message.partition())
-        elif error.code() in {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._UNKNOWN_TOPIC}:  # noqa: SLF001
-            raise BrokerError(
-                f"state topic {self._topic!r}: {error.str()}. Cure: grant Read and Write on it, or create it with "
-                "`stream-infer topics create`"
-            )
+        elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise BrokerError(f"state topic {self._topic!r}: {error.str()}. Cure: grant Read and Write on it")
         elif error.fatal():
             raise BrokerError(f"state topic {self._topic!r}: {error.str()}. Cure: start the worker again")
         else:

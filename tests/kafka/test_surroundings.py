@@ -8,8 +8,8 @@ import signal
 import time
 from collections.abc import Callable
 
+import httpx
 import pytest
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from stream_infer.embedded import EmbeddedKafka, EmbeddedRegistry
 from tests.kafka.conftest import Rows
@@ -39,8 +39,10 @@ def test_a_broker_restart_in_mid_stream(deploy: Deploy, rows: Rows) -> None:
 
 
 def register(url: str, topic: str) -> int:
-    client = SchemaRegistryClient({"url": url, "timeout": 10})
-    return int(client.register_schema(f"{topic}-value", Schema(json.dumps(EVENT_SCHEMA), "AVRO")))
+    answer = httpx.post(
+        f"{url}/subjects/{topic}-value/versions", json={"schema": json.dumps(EVENT_SCHEMA)}, timeout=10
+    )
+    return int(answer.raise_for_status().json()["id"])
 
 
 def test_a_known_schema_needs_no_registry_any_more(deploy: Deploy, rows: Rows) -> None:
