@@ -8,6 +8,7 @@ import click
 
 from load.drain import drain
 from load.paced import paced
+from load.recover import FAULTS, recover
 from load.replay import replay
 from load.report import busy_share, save, show_drains, show_paced
 from load.stand import Stand
@@ -97,6 +98,17 @@ def replay_command(data: Path, kills: int) -> None:
         f"{done.scored:,} of {done.events:,} events scored once, {done.kills} kills, {done.seconds:.0f} s; "
         f"largest difference to offline scores {done.worst:.2g}"
     )
+
+
+@main.command("recover")
+@click.option("--protocol", type=click.Choice(["consumer", "classic"]), default="consumer", show_default=True)
+@click.option("--repeats", default=1, show_default=True)
+def recover_command(protocol: str, repeats: int) -> None:
+    """Strike two workers in each way and measure how long scores stay away."""
+    with Stand(_say) as stand:
+        for fault in FAULTS:
+            gaps = sorted(recover(stand, fault, protocol).gap_s for _ in range(repeats))
+            click.echo(f"{protocol}: {fault}: {', '.join(f'{gap:.1f}' for gap in gaps)} s")
 
 
 if __name__ == "__main__":
