@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -20,6 +21,9 @@ from stream_infer.records import Batch
 __all__ = ["BatchLimits", "Rebalances", "Source", "batch_of"]
 
 _LOG = get_logger(__name__)
+_PROBE_EVERY_S = 2.0
+_PROBE_S = 0.5
+_UNREACHED_S = 8.0
 
 _STOPPING = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant Read on the input topic",
@@ -65,17 +69,16 @@ class Source:
         self._limits = limits
         self._rebalances: Rebalances | None = None
         self._held: list[Message] = []
+        self._assigned: set[int] = set()
         self._paused: set[int] = set()
+        self._probed_at = self._reached_at = 0.0
         self._consumer: Any = None
         self.cut_by = "empty"
 
     def open(self, rebalances: Rebalances) -> None:
         """Join the group. Partitions come and go later, during ``poll``, as ``rebalances`` is told."""
         self._rebalances = rebalances
-        self._consumer = Consumer(dict(self._settings), logger=ClientLog(_LOG))
-        self._consumer.subscribe(
-            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
+        self._subscribe()
 
     def close(self) -> None:
         """Leave the group."""
@@ -89,7 +92,9 @@ class Source:
         self._held = []
         if not messages:
             self.cut_by = "empty"
+            self._probe()
             return None
+        self._reached_at = time.monotonic()
         missing = self._limits.max_events - len(messages)
         if missing > 0:
             messages += self._consumer.consume(missing, self._limits.linger_ms / 1000)
@@ -156,6 +161,39 @@ class Source:
         self._consumer.resume([TopicPartition(self._topic, partition)])
         self._paused.discard(partition)
 
+    def _subscribe(self) -> None:
+        self._reached_at = time.monotonic()
+        self._consumer = Consumer(dict(self._settings), logger=ClientLog(_LOG))
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def _probe(self) -> None:
+        """While nothing arrives, see that brokers answer; replace a consumer that has not reached any for long.
+
+        A broker that starts may say that there are no brokers. The client then forgets all it knew and never looks
+        for one again, whatever metadata.recovery.strategy says: no error, no record, for ever.
+        """
+        now = time.monotonic()
+        if now - self._probed_at < _PROBE_EVERY_S:
+            return
+        self._probed_at = now
+        try:
+            self._consumer.list_topics(self._topic, timeout=_PROBE_S)
+            self._reached_at = now
+        except KafkaException as failure:
+            if now - self._reached_at > _UNREACHED_S:
+                self._replace(failure.args[0].str())
+
+    def _replace(self, reason: str) -> None:
+        _LOG.warning("new consumer", reason=reason)
+        if self._rebalances is not None and self._assigned:
+            self._rebalances.revoked(sorted(self._assigned), lost=True)
+        self._assigned.clear()
+        self._consumer.close()
+        self._paused.clear()
+        self._subscribe()
+
     def _take_first(self, wait_s: float) -> list[Message]:
         message = self._consumer.poll(wait_s)
         return [] if message is None else [message]
@@ -202,6 +240,7 @@ class Source:
         consumer.incremental_assign(
             list(map(TopicPartition, repeat(self._topic), numbers, repeat(OFFSET_BEGINNING)))
         )
+        self._assigned.update(numbers)
         self._paused.difference_update(numbers)
         if numbers and self._rebalances is not None:
             self.pause(numbers)
@@ -216,9 +255,10 @@ class Source:
     def _release(self, consumer: Any, numbers: list[int], *, lost: bool) -> None:
         self._held = [m for m in self._held if m.partition() not in numbers]
         try:
-            if numbers and self._rebalances is not None:
+            if self._rebalances is not None and not self._assigned.isdisjoint(numbers):
                 self._rebalances.revoked(numbers, lost=lost)
         finally:
+            self._assigned.difference_update(numbers)
             self._paused.difference_update(numbers)
             consumer.incremental_unassign([TopicPartition(self._topic, p) for p in numbers])
 

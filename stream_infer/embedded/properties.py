@@ -39,6 +39,9 @@ def server_properties(node: Node, cluster: Sequence[Node], log_dir: str, setting
         "controller.listener.names": "CONTROLLER",
         "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
         "log.dirs": log_dir,
+        # A killed broker may come back with what it has: where it is the only one, nobody has more, and its partitions
+        # would have no leader for ever.
+        "unclean.leader.election.enable": str(copies == 1).lower(),
         "auto.create.topics.enable": "false",
         "delete.topic.enable": "true",
         "default.replication.factor": copies,

@@ -226,7 +226,12 @@ class Deployment:
     def send(self, events: Iterable[Event], rate: float | None = None) -> int:
         """Produce events, their partition by their key; paced when a rate is given."""
         producer = Producer(
-            {"bootstrap.servers": self.servers, "linger.ms": 5, "partitioner": "murmur2_random", "enable.idempotence": True}
+            {
+                "bootstrap.servers": self.servers,
+                "linger.ms": 5,
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,
+            }
         )
         began, count = time.monotonic(), 0
         for count, event in enumerate(events, 1):
@@ -257,7 +262,6 @@ class Deployment:
                     return
                 logs = "\n".join(worker.text()[-1500:] for worker in self.workers)
                 assert any(worker.process.poll() is None for worker in self.workers), logs
-                if time.monotonic() > deadline: os.system(f"/tmp/uvenv/bin/py-spy dump -p {self.workers[-1].pid} > /tmp/si/gdb.txt 2>&1"); print(self.workers[-1].status())
                 assert time.monotonic() < deadline, f"committed {now} of {ends}:\n{logs}"
                 time.sleep(0.1)
         finally:
