@@ -40,7 +40,7 @@ from stream_infer.worker import Stages, Worker
 
 __all__ = ["build", "fields_of", "schemas_of"]
 
-_COMMIT_FLOOR_S = 0.005
+_REST_S = 0.005
 _DELIVERY_EVENTS_MAX = 50_000
 _READY_TIMEOUT_S = 60.0
 _STALLED_TRANSACTIONS = 3
@@ -142,7 +142,7 @@ class _Assembly:
             self.config.delivery.commit_interval_ms / 1000,
             self.config.batch.max_events,
         )
-        return CommitPace(interval_s, _COMMIT_FLOOR_S, batch_events, max(batch_events, _DELIVERY_EVENTS_MAX))
+        return CommitPace(interval_s, _REST_S, batch_events, max(batch_events, _DELIVERY_EVENTS_MAX))
 
     def _delivery(self) -> Delivery:
         config = self.config.delivery

@@ -120,6 +120,7 @@ class Worker:
         self._failures = Failures(observer.progressed)
         self._stopping = False
         self._committed_at = 0.0
+        self._committed_events = 0
         self._polled_s = 0.0
 
     def run(self, drain_timeout_s: float) -> None:
@@ -141,9 +142,10 @@ class Worker:
         self._stopping = True
 
     def turn(self) -> None:
-        """One round: restore a slice, take a batch, work on it, commit when due."""
+        """One round: restore a slice, rest, take a batch, work on it, commit when due."""
         self._observer.progressed()
         self._partitions.step()
+        self._rest()
         polling_at = time.perf_counter()
         batch = self._source.poll(self._wait_s())
         self._polled_s = time.perf_counter() - polling_at
@@ -183,6 +185,7 @@ class Worker:
             return
         began_at = time.monotonic()
         positions = self._partitions.positions()
+        self._committed_events = self._delivery.ledger.inputs
         self._delivery.commit(positions, self._source.membership, self._write_state(positions))
         self._partitions.confirm(positions)
         self._failures.clear()
@@ -230,22 +233,25 @@ class Worker:
 
         return write
 
+    def _rest(self) -> None:
+        """Let the brokers finish the last transaction; meanwhile records arrive in the client."""
+        if self._delivery.opened_at is None:
+            left_s = self._pace.rest_left_s(time.monotonic(), self._committed_at, self._committed_events)
+            if left_s > 0:
+                time.sleep(left_s)
+
     def _due(self) -> bool:
         opened_at = self._delivery.opened_at
         if opened_at is None:
             return False
         full = self._source.cut_by in {"max_events", "max_bytes"}
-        events = self._delivery.ledger.inputs
-        return self._pace.due(time.monotonic(), opened_at, self._committed_at, events, full=full)
+        return self._pace.due(time.monotonic(), opened_at, self._delivery.ledger.inputs, full=full)
 
     def _wait_s(self) -> float:
         if self._partitions.busy():
             return 0.0
         opened_at = self._delivery.opened_at
-        if opened_at is None:
-            return _IDLE_WAIT_S
-        events = self._delivery.ledger.inputs
-        return self._pace.wait_s(time.monotonic(), opened_at, self._committed_at, events)
+        return _IDLE_WAIT_S if opened_at is None else self._pace.wait_s(time.monotonic(), opened_at)
 
     def _undo(self, undone: Undone) -> None:
         """Nothing since the last commit counts: drop it and go back."""

@@ -2,43 +2,36 @@
 
 from stream_infer.pace import CommitPace, FlushPace
 
-PACE = CommitPace(interval_s=0.1, floor_s=0.005, grouped_events=200, max_events=1000)
+PACE = CommitPace(interval_s=0.1, rest_s=0.005, grouped_events=200, max_events=1000)
 
 
 def test_a_pause_of_the_input_commits_a_small_delivery_at_once() -> None:
-    assert PACE.due(now=10.0, opened_at=10.0, committed_at=9.0, events=1, full=False)
+    assert PACE.due(now=10.0, opened_at=10.0, events=1, full=False)
 
 
 def test_full_batches_are_grouped_until_the_interval() -> None:
-    assert not PACE.due(now=10.05, opened_at=10.0, committed_at=9.0, events=500, full=True)
-    assert PACE.due(now=10.11, opened_at=10.0, committed_at=9.0, events=500, full=True)
+    assert not PACE.due(now=10.05, opened_at=10.0, events=500, full=True)
+    assert PACE.due(now=10.11, opened_at=10.0, events=500, full=True)
 
 
 def test_under_load_a_short_pause_does_not_cut() -> None:
-    assert not PACE.due(now=10.05, opened_at=10.0, committed_at=9.0, events=200, full=False)
-    assert PACE.due(now=10.11, opened_at=10.0, committed_at=9.0, events=200, full=False)
+    assert not PACE.due(now=10.05, opened_at=10.0, events=200, full=False)
+    assert PACE.due(now=10.11, opened_at=10.0, events=200, full=False)
 
 
 def test_a_large_delivery_is_cut_by_its_events() -> None:
-    assert PACE.due(now=10.0, opened_at=10.0, committed_at=9.999, events=1000, full=True)
+    assert PACE.due(now=10.0, opened_at=10.0, events=1000, full=True)
 
 
-def test_small_deliveries_are_not_committed_sooner_than_the_floor() -> None:
-    assert not PACE.due(now=10.001, opened_at=10.0, committed_at=9.999, events=1, full=False)
-    assert PACE.due(now=10.0041, opened_at=10.0, committed_at=9.999, events=1, full=False)
+def test_a_rest_follows_a_small_delivery_alone() -> None:
+    assert PACE.rest_left_s(now=10.001, committed_at=10.0, events=1) == 10.005 - 10.001
+    assert PACE.rest_left_s(now=10.006, committed_at=10.0, events=1) == 0.0
+    assert PACE.rest_left_s(now=10.001, committed_at=10.0, events=200) == 0.0
 
 
 def test_a_poll_waits_until_the_delivery_is_due() -> None:
-    assert PACE.wait_s(now=10.0, opened_at=10.0, committed_at=9.998, events=1) == 10.003 - 10.0
-    assert PACE.wait_s(now=10.0, opened_at=10.0, committed_at=9.0, events=1) == 0.0
-    assert PACE.wait_s(now=10.0, opened_at=10.0, committed_at=9.0, events=200) == 10.1 - 10.0
-
-
-def test_an_interval_below_the_floor_rules() -> None:
-    assert (
-        CommitPace(0.001, 0.005, 10, 10).wait_s(now=10.0, opened_at=10.0, committed_at=10.0, events=1)
-        <= 0.0011
-    )
+    assert PACE.wait_s(now=10.04, opened_at=10.0) == 10.1 - 10.04
+    assert PACE.wait_s(now=11.0, opened_at=10.0) == 0.0
 
 
 def test_changes_are_due_one_interval_after_they_were_made() -> None:
