@@ -125,6 +125,6 @@ def _offline(stand: Stand, data: Path) -> dict[bytes, float]:
     table = pq.read_table(out)
     keys = (
         f"{e} {s}".encode()
-        for e, s in zip(table["entity_id"].to_pylist(), table["seq"].to_pylist(), strict=True)
+        for e, s in zip(table["entity"].to_pylist(), table["seq"].to_pylist(), strict=True)
     )
     return dict(zip(keys, table["score"].to_pylist(), strict=True))
