@@ -8,7 +8,7 @@ starts at. So a commit stays small however many entities there are.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -58,9 +58,11 @@ class Checkpoint:
         self._marked: set[int] = set()
         self._newest_ms: dict[int, int] = {}
 
-    def worked(self, partition: NDArray[np.int32], time_ms: NDArray[np.int64], took_s: float) -> None:
-        """The stages took these rows, with these event times, in so many seconds."""
-        rate = len(partition) / max(took_s, 1e-6)
+    def worked(
+        self, partition: NDArray[np.int32], time_ms: NDArray[np.int64], took_s: Mapping[str, float]
+    ) -> None:
+        """These rows, with these event times, went through the stages, each of which took so many seconds."""
+        rate = len(partition) / max(1e-6, sum(took_s.values()) - took_s["poll"])
         self._rows_per_s += _RATE_WEIGHT * (rate - self._rows_per_s) if self._rows_per_s else rate
         for number in np.unique(partition).tolist() if self._expires else ():
             newest = int(time_ms[partition == number].max())

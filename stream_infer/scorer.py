@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +11,13 @@ from numpy.typing import NDArray
 from stream_infer.errors import FeatureError, ModelError, ScoreError, WorkerError
 from stream_infer.kernel import given
 from stream_infer.records import Columns, Rejects, Scores
+from stream_infer.stopwatch import Stopwatch
 from stream_infer.windows.layout import NONE, Layout
 from stream_infer.windows.profiles import Profiles
 from stream_infer.windows.push_kernel import MISSING, unfit_feature
 from stream_infer.windows.table import EntityTable
 
-__all__ = ["Model", "Scorer", "Took"]
+__all__ = ["Model", "Scorer"]
 
 _REASON_LENGTH = 300
 
@@ -27,14 +27,6 @@ class Model(Protocol):
 
     def score(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Windows (n, W, F), oldest row first -> one error per term and feature (n, T, F)."""
-
-
-class Took(NamedTuple):
-    """Seconds that the last batch was in each stage."""
-
-    window: float
-    score: float
-    judge: float
 
 
 class Scorer:
@@ -48,7 +40,7 @@ class Scorer:
         self.profiles = profiles
         self.layout = layout
         self.table = table
-        self.took_s = Took(0.0, 0.0, 0.0)
+        self.took_s: dict[str, float] = {}
 
     def warm_up(self) -> None:
         """Make the compiled parts ready, so that the first batch does not wait. The model has a warm-up of its own."""
@@ -68,14 +60,15 @@ class Scorer:
         fit, unfit = self._fit(columns)
         if len(fit) < len(columns):
             columns, partition, offset = columns.take(fit), partition[fit], offset[fit]
-        began_at = time.perf_counter()
+        watch = Stopwatch()
         slots = self.table.locate(partition, columns.entity)
         pushed = self.table.push(slots, columns.features, columns.time_ms, partition, offset)
-        windowed_at = time.perf_counter()
+        watch.lap("window")
         errors, failures = self._errors(pushed.windows)
-        scored_at = time.perf_counter()
+        watch.lap("score")
         judged = self.table.judge(slots, pushed.first, errors)
-        self.took_s = Took(windowed_at - began_at, scored_at - windowed_at, time.perf_counter() - scored_at)
+        watch.lap("judge")
+        self.took_s = watch.took_s
         good = np.flatnonzero(judged.finite)
         scores = Scores(
             judged.score,

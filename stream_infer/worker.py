@@ -25,7 +25,7 @@ from stream_infer.pace import CommitPace
 from stream_infer.partitions import Partitions
 from stream_infer.publish import Publisher
 from stream_infer.records import Batch, Columns, Rejects, Scores
-from stream_infer.scorer import Took
+from stream_infer.stopwatch import Stopwatch
 
 __all__ = ["Decoded", "Decoder", "Observer", "Scorer", "Stages", "Worker"]
 
@@ -51,7 +51,7 @@ class Decoder(Protocol):
 class Scorer(Protocol):
     """Window, score and judge; ``took_s`` says how long the last batch was in each."""
 
-    took_s: Took
+    took_s: dict[str, float]
 
     def score(
         self, columns: Columns, partition: NDArray[np.int32], offset: NDArray[np.int64]
@@ -121,7 +121,6 @@ class Worker:
         self._stopping = False
         self._committed_at = 0.0
         self._committed_events = 0
-        self._polled_s = 0.0
 
     def run(self, drain_timeout_s: float) -> None:
         """Work until ``stop``, then finish what is in hand and leave the group."""
@@ -146,37 +145,29 @@ class Worker:
         self._observer.progressed()
         self._partitions.step()
         self._rest()
-        polling_at = time.perf_counter()
+        watch = Stopwatch()
         batch = self._source.poll(self._wait_s())
-        self._polled_s = time.perf_counter() - polling_at
+        watch.lap("poll")
         try:
             if batch is not None:
-                self.work(batch)
+                self.work(batch, watch)
             if self._due():
                 self.commit()
         except Undone as undone:
             self._undo(undone)
 
-    def work(self, batch: Batch) -> None:
+    def work(self, batch: Batch, watch: Stopwatch) -> None:
         """Take a batch from payloads to published results, inside the open delivery."""
-        began_at = time.perf_counter()
         batch, decoded = self._decode(self._partitions.admit(batch))
         due = self._partitions.published(batch)
-        decoded_at = time.perf_counter()
+        watch.lap("decode")
         columns, scores, rejects = self._score(batch, decoded.columns, due)
-        scored_at = time.perf_counter()
+        watch.took_s |= self._stages.scorer.took_s
+        watch.skip()
         self._publish(batch, due, columns, scores, [decoded.rejects, *rejects])
-        published_at = time.perf_counter()
-        took_s = {
-            "poll": self._polled_s,
-            "decode": decoded_at - began_at,
-            **self._stages.scorer.took_s._asdict(),
-            "publish": published_at - scored_at,
-        }
-        self._stages.checkpoint.worked(
-            batch.partition[columns.rows], columns.time_ms, published_at - began_at
-        )
-        self._observer.worked(batch, self._source.cut_by, took_s)
+        watch.lap("publish")
+        self._stages.checkpoint.worked(batch.partition[columns.rows], columns.time_ms, watch.took_s)
+        self._observer.worked(batch, self._source.cut_by, watch.took_s)
 
     def commit(self) -> None:
         """Make the open delivery count, with the positions it brings the input to. Raises Undone."""

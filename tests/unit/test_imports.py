@@ -14,7 +14,7 @@ MODULES = {
 }
 
 ADAPTERS = ("avro", "windows", "models", "delivery", "control", "embedded")
-BASE = {"errors", "records", "log", "data", "kernel"}
+BASE = {"errors", "records", "log", "data", "kernel", "stopwatch"}
 KNOWS_CONFIG = {"build", "checks", "cli", "docs", "config", "demo"}
 KNOWS_ADAPTERS = {
     "assignment": set(),
@@ -23,6 +23,7 @@ KNOWS_ADAPTERS = {
     "errors": set(),
     "log": set(),
     "kernel": set(),
+    "stopwatch": set(),
     "avro": set(),
     "windows": set(),
     "config": set(),
@@ -34,7 +35,7 @@ KNOWS_ADAPTERS = {
     "checkpoint": {"delivery", "pace"},
     "restore": {"delivery", "assignment"},
     "partitions": {"delivery", "assignment", "checkpoint", "restore"},
-    "worker": {"delivery", "checkpoint", "pace", "partitions", "publish", "scorer"},
+    "worker": {"delivery", "checkpoint", "pace", "partitions", "publish"},
     "control": set(),
     "observation": {"control", "delivery", "assignment"},
     "watchdog": set(),
