@@ -28,7 +28,6 @@ Progress = Callable[[str], None]
 
 KAFKA_PINS = "kafka-4.3.1.sha256"
 REGISTRY_PINS = "apicurio-3.3.3.sha256"
-from jgo.constants import MAVEN_CENTRAL_URL as _MAVEN_URL  # noqa: E402
 _DOWNLOADS = 8
 _ATTEMPTS = 3
 _TIMEOUT_S = 30
@@ -191,7 +190,14 @@ def _unpack(archive: Path, home: Path) -> None:
 
 
 def _maven_url() -> str:
-    return os.environ.get("STREAM_INFER_MAVEN_URL") or _MAVEN_URL
+    mirror = os.environ.get("STREAM_INFER_MAVEN_URL")
+    if mirror:
+        return mirror
+    try:
+        from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 - an extra
+    except ImportError as cause:
+        raise _extra_missing("jgo") from cause
+    return str(MAVEN_CENTRAL_URL)
 
 
 def _digest(path: Path) -> str | None:
