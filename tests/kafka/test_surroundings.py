@@ -38,6 +38,25 @@ def test_a_broker_restart_in_mid_stream(deploy: Deploy, rows: Rows) -> None:
         assert worker.stop() == 0
 
 
+def test_a_frozen_broker_makes_a_new_consumer_that_goes_on(deploy: Deploy, rows: Rows) -> None:
+    with EmbeddedKafka() as broker:
+        deployment = deploy(servers=broker.bootstrap_servers)
+        worker = deployment.start()
+        deployment.send(rows(600))
+        deployment.wait_committed()
+        broker.pause(1)
+        deadline = time.monotonic() + 40
+        while "new consumer" not in worker.text() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        broker.resume(1)
+        deployment.send(rows(600, start=600))
+        deployment.wait_committed()
+
+        assert "new consumer" in worker.text()
+        assert len(deployment.outcome().scored) == 1200
+        assert worker.stop() == 0
+
+
 def register(url: str, topic: str) -> int:
     answer = httpx.post(
         f"{url}/subjects/{topic}-value/versions", json={"schema": json.dumps(EVENT_SCHEMA)}, timeout=10
