@@ -69,6 +69,11 @@ class Assignment:
         """Owned partitions whose records are admitted."""
         return frozenset(self._owned - self._restoring)
 
+    @property
+    def unpinned(self) -> bool:
+        """Whether a running partition has no committed offset yet."""
+        return any(self._committed[p] < self._publish_from[p] for p in self.running)
+
     def assign(self, partitions: Iterable[int]) -> None:
         """Own these partitions; they start restoring."""
         for partition in partitions:
@@ -90,8 +95,12 @@ class Assignment:
                 self._restoring.add(partition)
                 self._close(partition)
 
-    def place(self, partition: int, read_from: int, committed: int) -> None:
-        """End the restoring of a partition: read from one offset, publish from the committed one."""
+    def place(self, partition: int, read_from: int, committed: int, *, pinned: bool = True) -> None:
+        """End the restoring of a partition: read from one offset, publish from the committed one.
+
+        ``pinned`` False: nothing was committed yet, and ``committed`` is where the group starts. It is to be committed
+        before anything else, or a crash would start again elsewhere.
+        """
         if partition not in self._restoring:
             raise ValueError(f"partition {partition} is not restoring")
         if read_from > committed:
@@ -99,7 +108,7 @@ class Assignment:
         self._restoring.discard(partition)
         self._next[partition] = read_from
         self._publish_from[partition] = committed
-        self._committed[partition] = committed
+        self._committed[partition] = committed if pinned else committed - 1
 
     def admit(self, batch: Batch) -> NDArray[np.bool_]:
         """Which rows of the batch are to be worked on; the positions move past them."""

@@ -98,6 +98,10 @@ class Partitions:
         """Whether ``step`` has work to do at once."""
         return bool(self._assignment.restoring)
 
+    def unpinned(self) -> bool:
+        """Whether the start of a new group is still to be committed."""
+        return self._assignment.unpinned
+
     def admit(self, batch: Batch) -> Batch:
         """The rows that are ours to work on now, in order; the positions move past them."""
         admitted = self._assignment.admit(batch)

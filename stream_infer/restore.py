@@ -114,7 +114,9 @@ class Restore:
             return
         self._loading = {
             partition: _Start(
-                self._policy.committed(partition, offset, bounds[partition]), bounds[partition][0]
+                self._policy.committed(partition, offset, bounds[partition]),
+                bounds[partition][0],
+                pinned=offset is not None,
             )
             for partition, offset in committed.items()
         }
@@ -127,7 +129,7 @@ class Restore:
         for partition, start in loading.items():
             marker = self._usable(partition, markers[partition], start)
             read_from = start.read_from(partition, marker)
-            self._assignment.place(partition, read_from, start.committed)
+            self._assignment.place(partition, read_from, start.committed, pinned=start.pinned)
             try:
                 self._source.resume_at(partition, read_from)
             except KafkaException as failure:  # it is about to be revoked, or the brokers are gone
@@ -160,10 +162,14 @@ class Restore:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """Where a partition goes on: its committed offset, and the first offset that the input still has."""
+    """Where a partition goes on: its committed offset, and the first offset that the input still has.
+
+    ``pinned``: the offset is committed, not just where a new group starts.
+    """
 
     committed: int
     first_offset: int
+    pinned: bool
 
     def read_from(self, partition: int, marker: Marker | None) -> int:
         """Where the replay begins; without a marker there is no state and nothing to replay."""

@@ -25,9 +25,15 @@ _PROBE_EVERY_S = 2.0
 _PROBE_S = 0.5
 _UNREACHED_S = 8.0
 
+_OLD_BROKER = (
+    'the brokers are too old for the consumer protocol (from 4.0 on): set kafka.group_protocol = "classic"'
+)
+
 _STOPPING = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant Read on the input topic",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "grant Read on the consumer group (app.id)",
+    KafkaError.UNSUPPORTED_VERSION: _OLD_BROKER,
+    KafkaError._UNSUPPORTED_FEATURE: _OLD_BROKER,  # noqa: SLF001 - confluent-kafka's public name for it
     KafkaError.SASL_AUTHENTICATION_FAILED: "check kafka.sasl_username and kafka.sasl_password",
     KafkaError._AUTO_OFFSET_RESET: (  # noqa: SLF001 - confluent-kafka's public name for it
         "the committed offset is no longer in the topic: its retention is shorter than the worker was away; "

@@ -267,6 +267,20 @@ class Deployment:
         finally:
             consumer.close()
 
+    def wait_pinned(self, timeout_s: float = 30.0) -> None:
+        """Wait until the group has committed where it starts."""
+        consumer = Consumer(
+            {"bootstrap.servers": self.servers, "group.id": self.app, "enable.auto.commit": False}
+        )
+        tps = [TopicPartition(self.topic, p) for p in range(self.partitions)]
+        deadline = time.monotonic() + timeout_s
+        try:
+            while any(tp.offset < 0 for tp in consumer.committed(tps, 10)):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        finally:
+            consumer.close()
+
     def outcome(self) -> Outcome:
         """Read everything back and check the conservation law, the order, and every score."""
         source = stop_reading_at_end(self.servers, self.topic)

@@ -205,6 +205,18 @@ def test_state_is_the_same_after_kill_9_with_everything_unflushed(deploy: Deploy
     assert len(deployment.outcome().scored) == 3300
 
 
+def test_a_new_group_that_starts_at_the_end_skips_nothing_after_a_crash(deploy: Deploy, rows: Rows) -> None:
+    deployment = deploy(input={"start": "latest"})
+    first = deployment.start()
+    deployment.wait_pinned()
+    first.kill()
+    deployment.send(rows(300))
+    deployment.start()
+    deployment.wait_committed()
+
+    assert len(deployment.outcome().scored) == 300
+
+
 def test_at_least_once_loses_nothing_when_killed(deploy: Deploy, rows: Rows) -> None:
     deployment = deploy(delivery={"mode": "at_least_once"})
     first = deployment.start()

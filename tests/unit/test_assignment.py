@@ -60,6 +60,18 @@ def test_gaps_of_compaction_and_transaction_markers_are_no_stale_rows() -> None:
     assert assignment.positions() == {0: 21}
 
 
+def test_the_start_of_a_new_group_is_committed_before_anything_is_read() -> None:
+    assignment = Assignment()
+    assignment.assign([0])
+    assignment.place(0, 7, 7, pinned=False)
+
+    assert assignment.unpinned
+    assert assignment.positions() == {0: 7}
+    assignment.confirm({0: 7})
+    assert not assignment.unpinned
+    assert assignment.positions() == {}
+
+
 def test_a_position_is_never_confirmed_backwards() -> None:
     assignment = Assignment()
     assignment.assign([0])
