@@ -23,6 +23,12 @@ def _say(text: str) -> None:
     click.echo(text, err=True)
 
 
+def _warm_broker(stand: Stand) -> None:
+    """A broker's JVM needs some thousand small transactions before it is as fast as one that has run for a minute."""
+    _say("warming the broker up")
+    paced(stand, "worker", 2_000, 20)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Measure the worker beside its rivals, on a Kafka started for it. Every run's results are checked.
@@ -49,6 +55,7 @@ def bench(events: int, peer_events: int, repeats: int, seconds: float, out: Path
             _say(f"drain {number + 1} of {repeats}: worker, then plain")
             drains += [drain(stand, "worker", events), drain(stand, "plain", peer_events)]
         runs = []
+        _warm_broker(stand)
         for rate in (2_000, 10_000):
             _say(f"paced: {rate:,} events/s for {seconds:.0f} s")
             runs.append(paced(stand, "worker", rate, seconds))
@@ -82,6 +89,7 @@ def drain_command(program: str, events: int, repeats: int, mode: str) -> None:
 def paced_command(program: str, rate: float, seconds: float, repeats: int) -> None:
     """Send at a steady rate and measure how late scores are."""
     with Stand(_say) as stand:
+        _warm_broker(stand)
         show_paced([paced(stand, program, rate, seconds) for _ in range(repeats)])
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +29,8 @@ _PROGRAM = Path(sys.executable).parent / "stream-infer"
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _FILL_AT_ONCE = 20_000
 _READY_S = 120.0
+_PORT = re.compile(r"control port=(\d+)\n")
+_NUMBERS = itertools.count()
 
 
 class Run:
@@ -34,7 +38,7 @@ class Run:
 
     def __init__(self, stand: Stand, name: str, command: list[Any], environment: dict[str, str]) -> None:
         self.name = name
-        self.log = stand.folder / f"{name}.log"
+        self.log = stand.folder / f"{name}-{next(_NUMBERS)}.log"
         with self.log.open("wb") as sink:
             self._process = subprocess.Popen(
                 command, stdout=sink, stderr=sink, env={**os.environ, **environment}
@@ -60,12 +64,13 @@ class Run:
         deadline = time.monotonic() + _READY_S
         while True:
             self.check()
-            port = next(
-                (line.split("port=")[1] for line in self.text().splitlines() if "control port=" in line), None
-            )
+            port = _PORT.search(self.text())
             if port is not None:
                 try:
-                    if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).status_code == httpx.codes.OK:
+                    if (
+                        httpx.get(f"http://127.0.0.1:{port[1]}/readyz", timeout=2).status_code
+                        == httpx.codes.OK
+                    ):
                         return
                 except httpx.HTTPError:
                     pass

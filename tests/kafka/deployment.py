@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -151,10 +152,8 @@ class WorkerProcess:
         return self.log.read_text("utf-8", "replace")
 
     def _port(self) -> int | None:
-        for line in reversed(self.text().splitlines()):
-            if "control port=" in line:
-                return int(line.split("control port=")[1].split()[0])
-        return None
+        found = re.findall(r"control port=(\d+)\n", self.text())
+        return int(found[-1]) if found else None
 
 
 @dataclass
