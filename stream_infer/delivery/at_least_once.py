@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 from confluent_kafka import KafkaException
 
 from stream_infer.delivery.delivery import Ledger, Outbox, Undone, error_of
 from stream_infer.delivery.membership import Membership, NotAMember
-from stream_infer.errors import DeliveryError
+from stream_infer.errors import BrokerError
 
 __all__ = ["AtLeastOnce"]
 
@@ -42,8 +43,7 @@ class AtLeastOnce:
         self, positions: dict[int, int], membership: Callable[[], Membership], state: Callable[[], None]
     ) -> None:
         """Wait for every ack, commit the offsets, then write the state as of them."""
-        if not self.ledger.balanced():
-            raise DeliveryError(f"conservation is broken: {self.ledger}; nothing of it was committed")
+        self.ledger.check()
         try:
             self._outbox.flush()
             membership()
@@ -62,11 +62,10 @@ class AtLeastOnce:
         self._end()
 
     def close(self) -> None:
-        """Write out what is queued and let go of the producer."""
-        try:
+        """Write out the last state, if the brokers answer, and let go of the producer; else a replay makes it again."""
+        with suppress(Undone, BrokerError):
             self._outbox.flush()
-        finally:
-            self._outbox.close()
+        self._outbox.close()
 
     def _undo(self, undone: Undone, failure: Exception) -> NoReturn:
         self._end()

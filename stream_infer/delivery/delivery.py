@@ -60,9 +60,10 @@ class Ledger:
     scored: int = 0
     rejected: int = 0
 
-    def balanced(self) -> bool:
-        """Whether each input ended as scored or rejected."""
-        return self.inputs == self.scored + self.rejected
+    def check(self) -> None:
+        """Raise DeliveryError unless each input ended as scored or rejected."""
+        if self.inputs != self.scored + self.rejected:
+            raise DeliveryError(f"conservation is broken: {self}; nothing of it was committed")
 
     def clear(self) -> None:
         """Start the next delivery."""

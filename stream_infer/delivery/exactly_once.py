@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 from confluent_kafka import KafkaException, TopicPartition
@@ -29,6 +30,7 @@ __all__ = ["ExactlyOnce"]
 
 _LOG = get_logger(__name__)
 _INIT_TIMEOUT_S = 5.0
+_CLOSE_TIMEOUT_S = 2.0
 
 
 class ExactlyOnce:
@@ -85,8 +87,7 @@ class ExactlyOnce:
         self, positions: dict[int, int], membership: Callable[[], Membership], state: Callable[[], None]
     ) -> None:
         """End the transaction with these positions (rules 2 to 6)."""
-        if not self.ledger.balanced():
-            raise DeliveryError(f"conservation is broken: {self.ledger}; nothing of it was committed")
+        self.ledger.check()
         try:
             self.begin()
             state()
@@ -116,11 +117,12 @@ class ExactlyOnce:
             self._rebuild("abort_unanswered")
 
     def close(self) -> None:
-        """Abort what is open and let go of the producer."""
-        try:
-            self.abort("closing")
-        finally:
-            self._outbox.close()
+        """Abort what is open, if the brokers answer, and let go of the producer; else they end it themselves."""
+        if self.opened_at is not None:
+            self._end()
+            with suppress(KafkaException):
+                self._outbox.producer.abort_transaction(_CLOSE_TIMEOUT_S)
+        self._outbox.close()
 
     def _undo(self, failure: Exception) -> NoReturn:
         """End a transaction that failed, by abort or by a new producer; always raises Undone."""

@@ -57,6 +57,28 @@ def test_a_frozen_broker_makes_a_new_consumer_that_goes_on(deploy: Deploy, rows:
         assert worker.stop() == 0
 
 
+def test_a_drain_without_brokers_ends_in_time(deploy: Deploy, rows: Rows) -> None:
+    with EmbeddedKafka() as broker:
+        deployment = deploy(servers=broker.bootstrap_servers, delivery={"drain_timeout_s": 1.0})
+        worker = deployment.start()
+        deployment.send(rows(600))
+        deployment.wait_committed()
+        broker.pause(1)
+        began = time.monotonic()
+        code = worker.stop()
+        took_s = time.monotonic() - began
+        broker.resume(1)
+
+        assert code == 6
+        assert took_s < 10
+        assert "the drain did not end in time" in worker.text()
+
+        deployment.start()
+        deployment.send(rows(600, start=600))
+        deployment.wait_committed()
+        assert len(deployment.outcome().scored) == 1200
+
+
 def register(url: str, topic: str) -> int:
     answer = httpx.post(
         f"{url}/subjects/{topic}-value/versions", json={"schema": json.dumps(EVENT_SCHEMA)}, timeout=10
