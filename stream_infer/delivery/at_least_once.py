@@ -49,12 +49,8 @@ class AtLeastOnce:
             membership()
             self._commit_offsets(positions)
             state()
-        except KafkaException as failure:
-            self._undo(Undone.of(error_of(failure), "offsets"), failure)
-        except NotAMember as failure:
-            self._undo(Undone("not_a_member", str(failure)), failure)
-        except Undone as failure:
-            self._undo(failure, failure)
+        except (KafkaException, NotAMember, Undone) as failure:
+            self._undo(failure)
         self._end()
 
     def abort(self, reason: str) -> None:  # noqa: ARG002 - the signature is the protocol's
@@ -67,7 +63,8 @@ class AtLeastOnce:
             self._outbox.flush()
         self._outbox.close()
 
-    def _undo(self, undone: Undone, failure: Exception) -> NoReturn:
+    def _undo(self, failure: Exception) -> NoReturn:
+        undone = Undone.by(failure, "offsets")
         self._end()
         if isinstance(failure, KafkaException) and error_of(failure).fatal():
             self._outbox.close()

@@ -51,6 +51,15 @@ class Undone(Exception):  # noqa: N818 - an outcome the worker acts on, not a fa
             raise BrokerError(f"{where}: {error.str()}. Cure: {_REFUSED[error.code()]}")
         return cls(error.name(), f"{where}: {error.str()}")
 
+    @classmethod
+    def by(cls, failure: Exception, where: str) -> Undone:
+        """From whatever ended a delivery: the client's exception, a lost membership, or Undone itself."""
+        if isinstance(failure, Undone):
+            return failure
+        if isinstance(failure, KafkaException):
+            return cls.of(error_of(failure), where)
+        return cls("not_a_member", str(failure))
+
 
 @dataclass(slots=True)
 class Ledger:

@@ -126,7 +126,7 @@ class ExactlyOnce:
 
     def _undo(self, failure: Exception) -> NoReturn:
         """End a transaction that failed, by abort or by a new producer; always raises Undone."""
-        undone = _undone(failure)
+        undone = Undone.by(failure, "transaction")
         if isinstance(failure, KafkaException) and _is_fatal(failure):
             self._end()
             self._rebuild(undone.cause)
@@ -174,11 +174,3 @@ def _is_fatal(failure: KafkaException) -> bool:
     """Fatal, or of neither class: treat as fatal (rdkafka.h). A time-out that was retried to the end is unknown."""
     error = error_of(failure)
     return bool(error.fatal() or not error.txn_requires_abort())
-
-
-def _undone(failure: Exception) -> Undone:
-    if isinstance(failure, Undone):
-        return failure
-    if isinstance(failure, KafkaException):
-        return Undone.of(error_of(failure), "transaction")
-    return Undone("not_a_member", str(failure))
