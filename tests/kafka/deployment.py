@@ -71,33 +71,51 @@ def encode(
 
 
 def stop_reading_at_end(servers: str, topic: str, *, committed_only: bool = True) -> list[Message]:
-    """Every record of a topic up to its present end, by partition and offset."""
-    consumer = Consumer(
+    """Every record of a topic up to its present end, by partition and offset.
+
+    The end is that of all records: what a worker killed in mid-transaction left open hides all that others wrote
+    behind it, until the broker ends that transaction (after ``delivery.transaction_timeout_ms``).
+    """
+    ends = _ends(servers, topic)
+    consumer = _reader(servers, "read_committed" if committed_only else "read_uncommitted")
+    try:
+        consumer.assign([TopicPartition(topic, p, 0) for p in ends])
+        unread, found = dict(ends), []
+        deadline = time.monotonic() + 60
+        while unread:
+            assert time.monotonic() < deadline, f"{topic}: not read to the ends {unread}"
+            for message in consumer.consume(5000, 0.2):
+                if message.error() is None:
+                    found.append(message)
+                    continue
+                assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
+                if message.offset() >= unread.get(message.partition(), 0):
+                    unread.pop(message.partition(), None)
+        return sorted(found, key=lambda m: (m.partition(), m.offset()))
+    finally:
+        consumer.close()
+
+
+def _ends(servers: str, topic: str) -> dict[int, int]:
+    consumer = _reader(servers, "read_uncommitted")
+    try:
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        return {p: consumer.get_watermark_offsets(TopicPartition(topic, p), 10)[1] for p in partitions}
+    finally:
+        consumer.close()
+
+
+def _reader(servers: str, isolation: str) -> Consumer:
+    return Consumer(
         {
             "bootstrap.servers": servers,
             "group.id": f"reader-{uuid.uuid4().hex}",
-            "isolation.level": "read_committed" if committed_only else "read_uncommitted",
+            "isolation.level": isolation,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
         }
     )
-    try:
-        partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-        consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
-        open_partitions, found = set(partitions), []
-        deadline = time.monotonic() + 60
-        while open_partitions:
-            assert time.monotonic() < deadline, f"{topic}: no end of partitions {open_partitions}"
-            for message in consumer.consume(5000, 0.2):
-                if message.error() is None:
-                    found.append(message)
-                else:
-                    assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
-                    open_partitions.discard(message.partition())
-        return sorted(found, key=lambda m: (m.partition(), m.offset()))
-    finally:
-        consumer.close()
 
 
 class WorkerProcess:
