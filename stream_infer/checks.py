@@ -24,7 +24,7 @@ from stream_infer.avro.directory import SchemaDirectory
 from stream_infer.avro.fields import Fields
 from stream_infer.avro.registry import Registry
 from stream_infer.avro.schema import SchemaText, parse
-from stream_infer.build import fields_of
+from stream_infer.build.events import fields_of
 from stream_infer.cluster import Cluster, Topic
 from stream_infer.config import Config
 from stream_infer.control.server import listen

@@ -165,7 +165,7 @@ def _partition_count(config: Config, name: str) -> int:
 
 def _decoded(config: Config, value: bytes, schema_id: int | None) -> str:
     """The datum in JSON, or why there is none to show."""
-    from stream_infer.build import schemas_of  # noqa: PLC0415
+    from stream_infer.build.events import schemas_of  # noqa: PLC0415
     from stream_infer.peek import peek  # noqa: PLC0415
 
     schemas = schemas_of(config)

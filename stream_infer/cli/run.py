@@ -27,7 +27,7 @@ def command(config_path: Path) -> None:
 
     Exit codes: 0 drained, 2 settings, 3 model, 4 registry, 5 brokers, 6 delivery, 7 control server, 8 stalled.
     """
-    from stream_infer.build import build  # noqa: PLC0415 - it compiles and loads, --help does without
+    from stream_infer.build.worker import build  # noqa: PLC0415 - it compiles and loads, --help does without
     from stream_infer.checks import require  # noqa: PLC0415
     from stream_infer.log import configure  # noqa: PLC0415
 

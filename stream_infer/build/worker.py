@@ -1,4 +1,4 @@
-"""From settings to a worker: the only module that knows both the configuration and the concrete parts."""
+"""From settings to a worker."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from stream_infer.assignment import Assignment
-from stream_infer.avro import schemas as own_schemas
 from stream_infer.avro.decoder import Decoder
-from stream_infer.avro.directory import SchemaDirectory
 from stream_infer.avro.encoder import ScoredEncoder
-from stream_infer.avro.fields import Fields
-from stream_infer.avro.registry import Registry
-from stream_infer.avro.source import SchemaSource, SingleSchema
+from stream_infer.build.events import fields_of, schemas_of, scored_schema_id
 from stream_infer.checkpoint import Checkpoint
 from stream_infer.config import Config
 from stream_infer.control import ControlServer, Metrics, Status
@@ -23,7 +19,6 @@ from stream_infer.delivery.exactly_once import ExactlyOnce
 from stream_infer.delivery.settings import consumer_settings, producer_settings, reader_settings
 from stream_infer.delivery.source import BatchLimits, Source
 from stream_infer.delivery.state_topic import StateReader
-from stream_infer.errors import ConfigError
 from stream_infer.models.loading import LoadedModel, load_model
 from stream_infer.observation import COMPONENTS, Observation
 from stream_infer.pace import CommitPace
@@ -38,7 +33,7 @@ from stream_infer.watchdog import Watchdog
 from stream_infer.windows.table import EntityTable
 from stream_infer.worker import Stages, Worker
 
-__all__ = ["build", "fields_of", "schemas_of"]
+__all__ = ["build"]
 
 _REST_S = 0.005
 _DELIVERY_EVENTS_MAX = 50_000
@@ -55,46 +50,8 @@ def build(config: Config) -> Service:
     schemas = schemas_of(config)
     decoder = Decoder(schemas, fields_of(config, loaded.manifest.features))
     return _Assembly(config, loaded).service(
-        decoder, _scored_schema_id(config, schemas), framed=schemas.framed
+        decoder, scored_schema_id(config, schemas), framed=schemas.framed
     )
-
-
-def schemas_of(config: Config) -> SchemaSource:
-    """Where the writer schemas come from: one file, a folder, or a registry."""
-    if config.input.schema_file is not None:
-        return SingleSchema(config.input.schema_file.read_text("utf-8"))
-    registry = config.registry
-    if registry.dir is not None:
-        return SchemaDirectory(registry.dir)
-    return Registry(registry.client_settings(), registry.timeout_s, registry.cache_dir)
-
-
-def fields_of(config: Config, features: tuple[str, ...]) -> Fields:
-    """What decode wants of an event, for a model that takes these features in this order."""
-    given = config.input
-    wanted = given.features if isinstance(given.features, str) else _ordered(given.features, features)
-    return Fields(wanted, len(features), given.entity, given.time, given.event_id, given.max_event_bytes)
-
-
-def _ordered(paths: tuple[str, ...], features: tuple[str, ...]) -> tuple[str, ...]:
-    """The field paths in the model's order; a path stands for the feature of its full or its last name."""
-    by_name = {path.rpartition(".")[2]: path for path in paths} | {path: path for path in paths}
-    missing = [feature for feature in features if feature not in by_name]
-    if missing:
-        raise ConfigError(
-            f"input.features lacks {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}, which the model takes. "
-            "Cure: name the fields as the model's manifest.json does (the last part of a dotted path counts)"
-        )
-    return tuple(by_name[feature] for feature in features)
-
-
-def _scored_schema_id(config: Config, schemas: SchemaSource) -> int | None:
-    """The id that scored events carry; None (bare bodies) where the input has none either."""
-    if isinstance(schemas, Registry):
-        return schemas.register(f"{config.output.scored_topic}-value", own_schemas.text("scored_event"))
-    if isinstance(schemas, SchemaDirectory):
-        return schemas.id_of("scored_event")
-    return None
 
 
 class _Assembly:
