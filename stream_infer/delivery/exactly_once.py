@@ -15,7 +15,7 @@ The rules, each with the failure it prevents:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import NoReturn
 
@@ -33,11 +33,16 @@ _INIT_TIMEOUT_S = 5.0
 _CLOSE_TIMEOUT_S = 2.0
 
 
+def _nothing(_: Iterable[int]) -> list[TopicPartition]:
+    return []
+
+
 class ExactlyOnce:
     """One transaction at a time; see the module for its rules.
 
     ``ready_timeout_s`` bounds how long a broker may refuse a new producer; ``progress`` is called while waiting,
-    ``rebuilt`` with the reason when a producer was replaced.
+    ``rebuilt`` with the reason when a producer was replaced. ``beside`` gives the offsets of other topics that go in
+    with the input's of these partitions.
     """
 
     def __init__(
@@ -49,11 +54,13 @@ class ExactlyOnce:
         ready_timeout_s: float,
         progress: Callable[[], None],
         rebuilt: Callable[[str], None],
+        beside: Callable[[Iterable[int]], list[TopicPartition]] = _nothing,
     ) -> None:
         self.ledger = Ledger()
         self.opened_at: float | None = None
         self._outbox = outbox
         self._input_topic = input_topic
+        self._beside = beside
         self._timeout_s = timeout_s
         self._ready_timeout_s = ready_timeout_s
         self._progress = progress
@@ -93,6 +100,7 @@ class ExactlyOnce:
             state()
             self._outbox.flush()
             offsets = [TopicPartition(self._input_topic, p, offset) for p, offset in positions.items()]
+            offsets += self._beside(positions)
             metadata = membership().metadata
             self._until_done(lambda: self._outbox.producer.send_offsets_to_transaction(offsets, metadata))
             self._until_done(self._outbox.producer.commit_transaction)
