@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from stream_infer.assignment import Assignment
 from stream_infer.control import Metrics, Status
 from stream_infer.delivery.delivery import Undone
-from stream_infer.delivery.membership import NotAMember
-from stream_infer.delivery.source import Source
+from stream_infer.delivery.membership import Membership, NotAMember
 from stream_infer.log import get_logger
 from stream_infer.records import Batch, Columns, Rejects, Scores
 
@@ -24,6 +23,15 @@ _GAUGES_EVERY_S = 1.0
 
 COMPONENTS = ("input", "output", "model", "registry")
 """What must be usable before the worker is ready."""
+
+
+class _Source(Protocol):
+    @property
+    def paused_count(self) -> int: ...
+
+    def end_seen(self, partition: int) -> int | None: ...
+
+    def membership(self) -> Membership: ...
 
 
 class _Table(Protocol):
@@ -38,7 +46,7 @@ class Observation:
     """The worker's observer. Gauges are refreshed once a second, everything else as it happens."""
 
     def __init__(
-        self, metrics: Metrics, status: Status, source: Source, assignment: Assignment, table: _Table
+        self, metrics: Metrics, status: Status, source: _Source, assignment: Assignment, table: _Table
     ) -> None:
         self._metrics = metrics
         self._status = status

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from stream_infer.checkpoint import Checkpoint
 from stream_infer.delivery.delivery import Delivery, Failures, Undone, error_of
-from stream_infer.delivery.source import Source
+from stream_infer.delivery.membership import Membership
+from stream_infer.delivery.source import Rebalances
 from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
 from stream_infer.pace import CommitPace
@@ -27,10 +28,33 @@ from stream_infer.publish import Publisher
 from stream_infer.records import Batch, Columns, Rejects, Scores
 from stream_infer.stopwatch import Stopwatch
 
-__all__ = ["Decoded", "Decoder", "Observer", "Scorer", "Stages", "Worker"]
+__all__ = ["Decoded", "Decoder", "Observer", "Scorer", "Source", "Stages", "Worker"]
 
 _LOG = get_logger(__name__)
 _IDLE_WAIT_S = 0.25
+
+
+class Source(Protocol):
+    """Where batches come from; ``cut_by`` says what ended the last one."""
+
+    @property
+    def cut_by(self) -> str:
+        """max_events, max_bytes, linger, arrived or empty."""
+
+    def open(self, rebalances: Rebalances) -> None:
+        """Join the group."""
+
+    def poll(self, wait_s: float) -> Batch | None:
+        """Take a batch; rebalances are served in here."""
+
+    def serve(self) -> None:
+        """Serve a pending rebalance without taking a batch."""
+
+    def membership(self) -> Membership:
+        """The live membership. Raises NotAMember."""
+
+    def close(self) -> None:
+        """Leave the group."""
 
 
 class Decoded(Protocol):
