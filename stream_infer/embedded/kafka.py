@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,8 @@ from stream_infer.embedded.jvm import Jvm
 from stream_infer.embedded.ports import free_ports, listening
 from stream_infer.embedded.process import Supervisor, last_lines, port_taken
 from stream_infer.embedded.properties import Node, server_properties
-from stream_infer.embedded.storage import cluster_id, copy_formatted, is_formatted
+from stream_infer.embedded.storage import cluster_id, copy_formatted, data_directory, is_formatted
+from stream_infer.embedded.versions import LATEST, group_protocols
 from stream_infer.errors import BrokerError, ConfigError
 
 __all__ = ["EmbeddedKafka"]
@@ -45,8 +45,11 @@ class EmbeddedKafka:
 
     ``data_dir`` is kept, and a cluster found in it is opened again; without one a temporary directory is
     used and removed by :meth:`stop`, or by the supervisor when this process dies. ``settings`` are broker
-    settings that replace the defaults of ``server_properties``. ``progress`` hears of the first download.
-    ``recording_flags`` are JVM flags that record an AOT cache at the end, in place of those that use it.
+    settings that replace the defaults of ``server_properties``. ``version`` is one of ``versions.VERSIONS``.
+    ``advertised`` (node -> host:port) is where clients reach a node through something in between, such as a
+    proxy, that forwards to the node's :attr:`inner_addresses`; who starts there never sees the direct
+    addresses. ``progress`` hears of the first download. ``recording_flags`` are JVM flags that record an AOT
+    cache at the end, in place of those that use it.
 
     Nodes are numbered from 1. Errors: ConfigError (the extra ``embedded`` is missing, a wrong argument),
     BrokerError (a jar is altered, a broker does not start; with its last log lines).
@@ -58,12 +61,16 @@ class EmbeddedKafka:
         data_dir: Path | None = None,
         settings: Mapping[str, str] | None = None,
         *,
+        version: str = LATEST,
+        advertised: Mapping[int, str] | None = None,
         progress: Progress = log.info,
         recording_flags: Sequence[str] = (),
     ) -> None:
         self._node_count = nodes
         self._given_dir = data_dir
         self._settings = dict(settings or {})
+        self._version = version
+        self._advertised = dict(advertised or {})
         self._progress = progress
         self._recording_flags = tuple(recording_flags)
         self._nodes: dict[int, Node] = {}
@@ -88,6 +95,12 @@ class EmbeddedKafka:
         return ",".join(node.address for node in self._nodes.values())
 
     @property
+    def inner_addresses(self) -> dict[int, str]:
+        """Node -> where to forward what arrives at its advertised address; of the nodes that have one."""
+        self._require_started()
+        return {number: node.inner_address for number, node in self._nodes.items() if node.advertised}
+
+    @property
     def data_dir(self) -> Path:
         """Where the data (``node-N/``) and the broker logs (``logs/node-N.log``) are."""
         self._require_started()
@@ -109,12 +122,14 @@ class EmbeddedKafka:
         if self._node_count not in _HEAP_MIB:
             message = f"nodes = {self._node_count}: an embedded Kafka has 1 or 3"
             raise ConfigError(message)
-        self._jvm = Jvm(java(), kafka_class_path(self._progress), _HEAP_MIB[self._node_count])
+        protocols = group_protocols(self._version)
+        class_path = kafka_class_path(self._progress, self._version)
+        self._jvm = Jvm(java(), class_path, _HEAP_MIB[self._node_count])
         if self._recording_flags:
             return self._recording_flags
         aot = AotCache(self._jvm)
         if (flags := aot.flags()) is None:
-            aot.record(_record, self._progress)
+            aot.record(lambda flags: _record(self._version, protocols, flags), self._progress)
             flags = aot.flags()
         return tuple(flags or ())
 
@@ -185,9 +200,11 @@ class EmbeddedKafka:
     def _open_once(self, flags: Sequence[str]) -> None:
         self._flags = tuple(flags)
         numbers = range(1, self._node_count + 1)
-        ports = free_ports(2 * self._node_count)
-        self._nodes = {n: Node(n, ports[2 * n - 2], ports[2 * n - 1]) for n in numbers}
-        self._data_dir = _directory(self._given_dir, self._node_count)
+        ports = iter(free_ports(3 * self._node_count))
+        self._nodes = {
+            n: Node(n, next(ports), next(ports), next(ports), self._advertised.get(n, "")) for n in numbers
+        }
+        self._data_dir = data_directory(self._given_dir, self._node_count)
         temporary = None if self._given_dir else self._data_dir
         self._supervisor = Supervisor(grace_s=self._grace_s(), remove=temporary)
         self._supervisor.open()
@@ -286,19 +303,6 @@ class EmbeddedKafka:
         return self._supervisor
 
 
-def _directory(given: Path | None, nodes: int) -> Path:
-    if given is None:
-        return Path(tempfile.mkdtemp(prefix="stream-infer-kafka-"))
-    found = len(list(given.glob("node-*"))) if given.exists() else 0
-    if found not in (0, nodes):
-        message = (
-            f"{given} holds a cluster of {found} node(s), {nodes} were asked for: name another directory"
-        )
-        raise ConfigError(message)
-    given.mkdir(parents=True, exist_ok=True)
-    return given.resolve()
-
-
 def _seen(admin: AdminClient) -> set[int]:
     try:
         return set(admin.list_topics(timeout=1.0).brokers)
@@ -310,7 +314,7 @@ def _ignore(_: object) -> None:
     pass
 
 
-def _record(flags: Sequence[str]) -> None:
+def _record(version: str, protocols: Sequence[str], flags: Sequence[str]) -> None:
     """Run one broker with ``flags`` through what clients ask of it first."""
-    with EmbeddedKafka(recording_flags=flags) as kafka:
-        exercise(kafka.bootstrap_servers)
+    with EmbeddedKafka(version=version, recording_flags=flags) as kafka:
+        exercise(kafka.bootstrap_servers, protocols)

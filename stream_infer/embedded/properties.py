@@ -10,11 +10,17 @@ __all__ = ["Node", "server_properties"]
 
 @dataclass(frozen=True)
 class Node:
-    """One combined broker and controller."""
+    """One combined broker and controller.
+
+    ``advertised`` (host:port) is where clients reach its second listener, on ``inner_port``, through something in
+    between.
+    """
 
     number: int
     broker_port: int
     controller_port: int
+    inner_port: int = 0
+    advertised: str = ""
 
     @property
     def name(self) -> str:
@@ -25,6 +31,11 @@ class Node:
     def address(self) -> str:
         """Where clients reach it."""
         return f"{HOST}:{self.broker_port}"
+
+    @property
+    def inner_address(self) -> str:
+        """Where what is in between reaches it."""
+        return f"{HOST}:{self.inner_port}"
 
 
 def server_properties(node: Node, cluster: Sequence[Node], log_dir: str, settings: Mapping[str, str]) -> str:
@@ -77,5 +88,10 @@ def server_properties(node: Node, cluster: Sequence[Node], log_dir: str, setting
         "num.io.threads": 4,
         "num.partitions": 1,
     }
+    if node.advertised:
+        lines["listeners"] = f"{lines['listeners']},OUTER://{node.inner_address}"
+        lines["advertised.listeners"] = f"{lines['advertised.listeners']},OUTER://{node.advertised}"
+        lines["listener.security.protocol.map"] = f"{lines['listener.security.protocol.map']},OUTER:PLAINTEXT"
+        lines["inter.broker.listener.name"] = "PLAINTEXT"
     lines.update(settings)
     return "".join(f"{name}={value}\n" for name, value in lines.items())

@@ -3,13 +3,30 @@
 import base64
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["cluster_id", "copy_formatted", "is_formatted"]
+from stream_infer.errors import ConfigError
+
+__all__ = ["cluster_id", "copy_formatted", "data_directory", "is_formatted"]
 
 _META = "meta.properties"
+
+
+def data_directory(given: Path | None, nodes: int) -> Path:
+    """The directory of a cluster of ``nodes``: the given one, or a temporary one. Raises ConfigError on another's."""
+    if given is None:
+        return Path(tempfile.mkdtemp(prefix="stream-infer-kafka-"))
+    found = len(list(given.glob("node-*"))) if given.exists() else 0
+    if found not in (0, nodes):
+        message = (
+            f"{given} holds a cluster of {found} node(s), {nodes} were asked for: name another directory"
+        )
+        raise ConfigError(message)
+    given.mkdir(parents=True, exist_ok=True)
+    return given.resolve()
 
 
 def is_formatted(data: Path) -> bool:

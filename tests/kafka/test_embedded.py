@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream_infer.embedded import EmbeddedKafka, aot, jars, ports
 from stream_infer.embedded import kafka as embedded_kafka
+from stream_infer.embedded.exercise import exercise
 from stream_infer.embedded.jvm import Jvm
+from stream_infer.embedded.versions import group_protocols
 from stream_infer.errors import BrokerError, ConfigError
 
 pytestmark = pytest.mark.kafka
@@ -157,11 +160,32 @@ def test_a_paused_broker_answers_nothing_until_resumed_and_data_outlives_a_resta
         assert len(consume(kafka.bootstrap_servers, "kept", 10, group="another")) == 10
 
 
+def test_what_is_in_between_is_all_that_clients_see():
+    (between,) = ports.free_ports(1)
+    with EmbeddedKafka(advertised={1: f"{ports.HOST}:{between}"}) as kafka:
+        inner = kafka.inner_addresses[1]
+        assert inner != kafka.bootstrap_servers
+        told = AdminClient({"bootstrap.servers": inner, **QUIET}).list_topics(timeout=10).brokers[1]
+        assert (told.host, told.port) == (ports.HOST, between)
+        kafka.restart(1)
+        assert kafka.inner_addresses[1] == inner
+
+
+def test_the_older_line_takes_transactions():
+    with EmbeddedKafka(version="3.9.2", progress=print) as kafka:
+        exercise(kafka.bootstrap_servers, group_protocols("3.9.2"))
+
+
+def test_a_version_that_is_not_pinned_is_refused_with_a_choice():
+    with pytest.raises(ConfigError, match=r"2\.8\.0.*4\.3\.1, 3\.9\.2"):
+        EmbeddedKafka(version="2.8.0").start()
+
+
 def test_a_broker_that_dies_at_start_is_reported_with_its_log():
-    before = set(Path(embedded_kafka.tempfile.gettempdir()).glob("stream-infer-kafka-*"))
+    before = set(Path(tempfile.gettempdir()).glob("stream-infer-kafka-*"))
     with pytest.raises(BrokerError, match=r"(?s)broker 1 .*num\.io\.threads"):
         EmbeddedKafka(settings={"num.io.threads": "many"}).start()
-    assert set(Path(embedded_kafka.tempfile.gettempdir()).glob("stream-infer-kafka-*")) <= before
+    assert set(Path(tempfile.gettempdir()).glob("stream-infer-kafka-*")) <= before
 
 
 def test_a_port_taken_between_look_and_bind_is_given_up(monkeypatch):
@@ -170,7 +194,7 @@ def test_a_port_taken_between_look_and_bind_is_given_up(monkeypatch):
         other.bind((ports.HOST, 0))
         other.listen()
         taken = other.getsockname()[1]
-        answers = [[taken, *real(1)]]
+        answers = [[taken, *real(2)]]
         monkeypatch.setattr(
             embedded_kafka, "free_ports", lambda count: answers.pop() if answers else real(count)
         )

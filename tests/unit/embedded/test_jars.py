@@ -6,8 +6,11 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from click.testing import CliRunner
 
+from stream_infer.cli.kafka import command as kafka_command
 from stream_infer.embedded import jars
+from stream_infer.embedded.versions import VERSIONS
 from stream_infer.errors import BrokerError, ConfigError
 
 ITEM = jars.Coordinates("org.example", "thing", "1.0")
@@ -93,11 +96,22 @@ def test_an_altered_or_missing_file_is_named_with_the_cure(tmp_path):
         jars.verify(tmp_path, pins, BrokerError)
 
 
-def test_the_pins_name_the_whole_broker():
-    pins = jars.read_pins(jars.KAFKA_PINS)
-    assert len(pins) == 46  # Kafka and what it needs, 45, and the log binding
-    assert "org.apache.kafka:kafka_2.13:4.3.1" in pins
+@pytest.mark.parametrize(("version", "count"), [("4.3.1", 46), ("3.9.2", 59)])
+def test_the_pins_name_the_whole_broker(version, count):
+    pins = jars.read_pins(f"kafka-{version}.sha256")
+    assert len(pins) == count  # Kafka, what it needs, and the log binding
+    assert f"org.apache.kafka:kafka_2.13:{version}" in pins
     assert all(len(digest) == 64 for digest in pins.values())
+
+
+def test_every_version_has_its_pins_and_stands_in_the_help():
+    shown = CliRunner().invoke(kafka_command, ["--help"]).output
+    for version in VERSIONS:
+        assert jars.read_pins(f"kafka-{version}.sha256")
+        assert version in shown
+
+
+def test_the_first_pin_of_the_registry_is_its_archive():
     assert (
         next(iter(jars.read_pins(jars.REGISTRY_PINS))) == "io.apicurio:apicurio-registry-app:3.3.3:all:tar.gz"
     )
