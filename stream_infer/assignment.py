@@ -135,9 +135,9 @@ class Assignment:
         return {p: int(self._next[p]) for p in sorted(self.running) if self._next[p] > self._committed[p]}
 
     def confirm(self, positions: dict[int, int]) -> None:
-        """These positions are committed."""
+        """These positions are committed; one may be committed again."""
         for partition, offset in positions.items():
-            if offset <= self._committed[partition]:
+            if offset < self._committed[partition]:
                 raise ValueError(
                     f"partition {partition}: committed {self._committed[partition]}, now {offset}"
                 )

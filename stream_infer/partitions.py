@@ -11,8 +11,9 @@ from confluent_kafka import KafkaException
 from numpy.typing import NDArray
 
 from stream_infer.assignment import Assignment
+from stream_infer.attempts import Attempts
 from stream_infer.checkpoint import Checkpoint
-from stream_infer.delivery.delivery import Delivery
+from stream_infer.delivery.delivery import Delivery, Undone
 from stream_infer.delivery.source import Source
 from stream_infer.log import get_logger
 from stream_infer.records import Batch
@@ -41,6 +42,7 @@ class Partitions:
         source: Source,
         delivery: Delivery,
         assignment: Assignment,
+        attempts: Attempts,
         table: _Table,
         checkpoint: Checkpoint,
         restore: Restore,
@@ -49,6 +51,7 @@ class Partitions:
         self._source = source
         self._delivery = delivery
         self._assignment = assignment
+        self._attempts = attempts
         self._table = table
         self._checkpoint = checkpoint
         self._restore = restore
@@ -67,6 +70,9 @@ class Partitions:
         if self._delivery.opened_at is not None:
             self._delivery.abort(reason)
             self._rewind_all()
+        if not lost:
+            self._withdraw(partitions)
+        self._attempts.forget(partitions)
         self._assignment.revoke(partitions)
         self._checkpoint.forget(partitions)
         for partition in partitions:
@@ -91,7 +97,8 @@ class Partitions:
                 self._unpark(partition, offset)
 
     def close(self) -> None:
-        """Let go of what restoring holds."""
+        """Let go of what restoring holds; no delivery is made any more."""
+        self._attempts.forget(self._assignment.owned)
         self._restore.close()
 
     def busy(self) -> bool:
@@ -125,10 +132,11 @@ class Partitions:
 
     def positions(self) -> dict[int, int]:
         """What a commit has to say of the input."""
-        return self._assignment.positions()
+        return self._attempts.starts() | self._assignment.positions()
 
     def confirm(self, positions: dict[int, int]) -> None:
         """These positions are committed."""
+        self._attempts.confirm(positions)
         self._assignment.confirm(positions)
 
     def unsaved(self) -> dict[int, int]:
@@ -136,6 +144,18 @@ class Partitions:
         running = self._assignment.running - self._assignment.replaying
         positions = {p: self._assignment.next_offset(p) for p in sorted(running)}
         return {p: offset for p, offset in positions.items() if not self._checkpoint.clean(p, offset)}
+
+    def withdraw(self) -> None:
+        """Leave every partition in peace: what is not proved yet counts as no death."""
+        self._withdraw(self._assignment.owned)
+
+    def _withdraw(self, partitions: Iterable[int]) -> None:
+        left = self._attempts.withdrawn(partitions)
+        if left:
+            try:
+                self._delivery.commit(left, self._source.membership, lambda: None)
+            except Undone as undone:
+                _LOG.info("not withdrawn, counts as a death", partitions=sorted(left), reason=str(undone))
 
     def _unpark(self, partition: int, offset: int) -> None:
         try:
@@ -151,6 +171,7 @@ class Partitions:
         self._parked.clear()
         self._assignment.rewind(running)
         self._checkpoint.forget(running)
+        self._attempts.forget(running)
         self._restore.forget()
 
     def _tell(self, reason: str, partitions: Iterable[int]) -> None:

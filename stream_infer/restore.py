@@ -18,6 +18,7 @@ from typing import Literal, Protocol
 from confluent_kafka import KafkaException
 
 from stream_infer.assignment import Assignment
+from stream_infer.attempts import Attempts
 from stream_infer.delivery.source import Source
 from stream_infer.delivery.state_topic import Marker, StateReader
 from stream_infer.errors import BrokerError
@@ -70,6 +71,7 @@ class Restore:
         self,
         source: Source,
         assignment: Assignment,
+        attempts: Attempts,
         reader: StateReader,
         table: _Table,
         policy: StartPolicy,
@@ -77,6 +79,7 @@ class Restore:
     ) -> None:
         self._source = source
         self._assignment = assignment
+        self._attempts = attempts
         self._reader = reader
         self._table = table
         self._policy = policy
@@ -114,11 +117,12 @@ class Restore:
             return
         self._loading = {
             partition: _Start(
-                self._policy.committed(partition, offset, bounds[partition]),
-                bounds[partition][0],
-                pinned=offset is not None,
+                self._policy.committed(partition, found.offset, bounds[partition]),
+                *bounds[partition],
+                note=found.note,
+                pinned=found.offset is not None,
             )
-            for partition, offset in committed.items()
+            for partition, found in committed.items()
         }
         for partition in partitions:
             self._table.drop(partition)
@@ -130,6 +134,7 @@ class Restore:
             marker = self._usable(partition, markers[partition], start)
             read_from = start.read_from(partition, marker)
             self._assignment.place(partition, read_from, start.committed, pinned=start.pinned)
+            self._attempts.place(partition, start.committed, start.end, start.note)
             try:
                 self._source.resume_at(partition, read_from)
             except KafkaException as failure:  # it is about to be revoked, or the brokers are gone
@@ -162,13 +167,15 @@ class Restore:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """Where a partition goes on: its committed offset, and the first offset that the input still has.
+    """Where a partition goes on: its committed offset, the first offset that the input still has, and its end.
 
-    ``pinned``: the offset is committed, not just where a new group starts.
+    ``note`` was committed with the offset. ``pinned``: the offset is committed, not just where a new group starts.
     """
 
     committed: int
     first_offset: int
+    end: int
+    note: str
     pinned: bool
 
     def read_from(self, partition: int, marker: Marker | None) -> int:

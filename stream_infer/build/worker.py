@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stream_infer.assignment import Assignment
+from stream_infer.attempts import Attempts
 from stream_infer.avro.decoder import Decoder
 from stream_infer.avro.encoder import ScoredEncoder
 from stream_infer.build.events import fields_of, schemas_of, scored_schema_id
@@ -72,6 +73,12 @@ class _Assembly:
             config.input.topic,
             BatchLimits(batch.max_events, batch.max_bytes, batch.linger_ms),
         )
+        self.attempts = Attempts(
+            config.quarantine.deaths,
+            max(batch.max_events, _DELIVERY_EVENTS_MAX) + batch.max_events,
+            uuid.uuid4().hex,
+            self.table.replay_from,
+        )
         self.observation = Observation(self.metrics, self.status, self.source, self.assignment, self.table)
 
     def service(self, decoder: Decoder, scored_schema_id: int | None, *, framed: bool) -> Service:
@@ -107,7 +114,7 @@ class _Assembly:
         exactly_once = config.mode == "exactly_once"
         outbox = Outbox(self._producer_settings(exactly_once=exactly_once), timeout_s)
         if not exactly_once:
-            return AtLeastOnce(outbox, self.source.commit)
+            return AtLeastOnce(outbox, lambda positions: self.source.commit(positions, self.attempts.note))
         return ExactlyOnce(
             outbox,
             self.config.input.topic,
@@ -115,6 +122,7 @@ class _Assembly:
             ready_timeout_s=_READY_TIMEOUT_S,
             progress=self.observation.progressed,
             rebuilt=self.observation.rebuilt,
+            note=self.attempts.note,
         )
 
     def _producer_settings(self, *, exactly_once: bool) -> Mapping[str, Any]:
@@ -135,11 +143,20 @@ class _Assembly:
             self.table.load,
         )
         policy = StartPolicy(config.input.start, config.input.on_gap)
-        restore = Restore(self.source, self.assignment, reader, self.table, policy, self.observation.restored)
+        restore = Restore(
+            self.source,
+            self.assignment,
+            self.attempts,
+            reader,
+            self.table,
+            policy,
+            self.observation.restored,
+        )
         return Partitions(
             self.source,
             delivery,
             self.assignment,
+            self.attempts,
             self.table,
             checkpoint,
             restore,

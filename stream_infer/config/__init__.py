@@ -2,6 +2,7 @@
 
 from stream_infer.config.kafka import Kafka
 from stream_infer.config.loading import load, parse
+from stream_infer.config.quarantine import Quarantine
 from stream_infer.config.sections import (
     App,
     BatchSettings,
@@ -27,6 +28,7 @@ __all__ = [
     "Log",
     "ModelSettings",
     "Output",
+    "Quarantine",
     "RegistrySettings",
     "State",
     "load",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from stream_infer.config.kafka import Kafka, Section
+from stream_infer.config.quarantine import Quarantine
 
 __all__ = [
     "App",
@@ -232,6 +233,7 @@ class Config(Section):
     batch: BatchSettings = Field(default_factory=BatchSettings)
     state: State
     model: ModelSettings
+    quarantine: Quarantine = Field(default_factory=Quarantine)
     control: Control = Field(default_factory=Control)
     log: Log = Field(default_factory=Log)
 

@@ -42,7 +42,7 @@ class ExactlyOnce:
 
     ``ready_timeout_s`` bounds how long a broker may refuse a new producer; ``progress`` is called while waiting,
     ``rebuilt`` with the reason when a producer was replaced. ``beside`` gives the offsets of other topics that go in
-    with the input's of these partitions.
+    with the input's of these partitions, ``note`` what is committed beside an offset for whoever restores from it.
     """
 
     def __init__(
@@ -55,12 +55,14 @@ class ExactlyOnce:
         progress: Callable[[], None],
         rebuilt: Callable[[str], None],
         beside: Callable[[Iterable[int]], list[TopicPartition]] = _nothing,
+        note: Callable[[int, int], str],
     ) -> None:
         self.ledger = Ledger()
         self.opened_at: float | None = None
         self._outbox = outbox
         self._input_topic = input_topic
         self._beside = beside
+        self._note = note
         self._timeout_s = timeout_s
         self._ready_timeout_s = ready_timeout_s
         self._progress = progress
@@ -99,7 +101,9 @@ class ExactlyOnce:
             self.begin()
             state()
             self._outbox.flush()
-            offsets = [TopicPartition(self._input_topic, p, offset) for p, offset in positions.items()]
+            offsets = [
+                TopicPartition(self._input_topic, *entry, self._note(*entry)) for entry in positions.items()
+            ]
             offsets += self._beside(positions)
             metadata = membership().metadata
             self._until_done(lambda: self._outbox.producer.send_offsets_to_transaction(offsets, metadata))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -18,7 +18,7 @@ from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
 from stream_infer.records import Batch
 
-__all__ = ["BatchLimits", "Rebalances", "Source", "batch_of"]
+__all__ = ["BatchLimits", "Committed", "Rebalances", "Source", "batch_of"]
 
 _LOG = get_logger(__name__)
 _PROBE_EVERY_S = 2.0
@@ -51,6 +51,13 @@ class Rebalances(Protocol):
 
     def revoked(self, partitions: Sequence[int], *, lost: bool) -> None:
         """These partitions are about to go; ``lost``: they may have gone before."""
+
+
+class Committed(NamedTuple):
+    """A committed offset, None where there is none, and the note that was committed with it (empty: none)."""
+
+    offset: int | None
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +126,8 @@ class Source:
             raise NotAMember("not connected")
         return Membership.parse(self._consumer.consumer_group_metadata(), self._settings["group.id"])
 
-    def committed(self, partitions: Iterable[int], timeout_s: float) -> dict[int, int | None]:
-        """Committed offsets, stable ones (in-doubt ones are waited for); None where there is none.
+    def committed(self, partitions: Iterable[int], timeout_s: float) -> dict[int, Committed]:
+        """Committed offsets, stable ones (in-doubt ones are waited for).
 
         Raises KafkaException on a time-out, which an open transaction of a dead worker can cause.
         """
@@ -129,7 +136,10 @@ class Source:
         for entry in found:
             if entry.error is not None:
                 raise KafkaException(entry.error)
-        return {entry.partition: entry.offset if entry.offset >= 0 else None for entry in found}
+        return {
+            entry.partition: Committed(entry.offset if entry.offset >= 0 else None, entry.metadata or "")
+            for entry in found
+        }
 
     def bounds(self, partition: int, timeout_s: float) -> tuple[int, int]:
         """First offset and end of a partition, asked of the broker."""
@@ -141,9 +151,12 @@ class Source:
         bounds = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
         return bounds[1] if bounds is not None and bounds[1] >= 0 else None
 
-    def commit(self, positions: dict[int, int]) -> None:
-        """Commit offsets outside a transaction and wait for the answer. Raises KafkaException."""
-        offsets = [TopicPartition(self._topic, p, offset) for p, offset in positions.items()]
+    def commit(self, positions: dict[int, int], note: Callable[[int, int], str]) -> None:
+        """Commit offsets outside a transaction and wait for the answer. Raises KafkaException.
+
+        ``note`` says what to commit beside a partition's offset.
+        """
+        offsets = [TopicPartition(self._topic, *entry, note(*entry)) for entry in positions.items()]
         for entry in self._consumer.commit(offsets=offsets, asynchronous=False):
             if entry.error is not None:
                 raise KafkaException(entry.error)
