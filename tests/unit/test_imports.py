@@ -14,7 +14,7 @@ MODULES = {
 }
 
 ADAPTERS = ("avro", "windows", "models", "delivery", "control", "embedded")
-BASE = {"errors", "records", "log", "data", "kernel", "stopwatch"}
+BASE = {"errors", "pairs", "records", "log", "data", "kernel", "stopwatch"}
 KNOWS_CONFIG = {"build", "checks", "cli", "docs", "config", "demo"}
 KNOWS_ADAPTERS = {
     "assignment": set(),

@@ -1,0 +1,84 @@
+"""Writers of single Avro values.
+
+A writer takes the buffer and a place in it, and gives the place after what it wrote; the buffer is large enough.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from stream_infer.kernel import kernel
+
+__all__ = ["digit_count", "put", "put_bits", "put_dash_number", "put_event_id", "put_long", "put_text"]
+
+
+@kernel
+def put_long(buffer: Any, pos: int, value: Any) -> int:
+    """Write a zigzag varint."""
+    rest = np.uint64((value << 1) ^ (value >> 63))
+    while rest > np.uint64(127):
+        buffer[pos] = np.uint8(rest & np.uint64(127)) | np.uint8(128)
+        rest >>= np.uint64(7)
+        pos += 1
+    buffer[pos] = np.uint8(rest)
+    return pos + 1
+
+
+@kernel
+def put_bits(buffer: Any, pos: int, bits: Any, count: int) -> int:
+    """Write the lowest ``count`` bytes of ``bits``, the lowest first."""
+    for byte in range(count):
+        buffer[pos + byte] = np.uint8((np.uint64(bits) >> np.uint64(8 * byte)) & np.uint64(255))
+    return pos + count
+
+
+@kernel
+def put(buffer: Any, pos: int, data: Any, start: Any, length: Any) -> Any:
+    """Write bytes as they are."""
+    for byte in range(length):
+        buffer[pos + byte] = data[start + byte]
+    return pos + length
+
+
+@kernel
+def put_text(buffer: Any, pos: int, row: int, data: Any, start: Any, length: Any) -> Any:
+    """Write row ``row`` of a text column as a string."""
+    size = np.int64(length[row])
+    return put(buffer, put_long(buffer, pos, size), data, start[row], size)
+
+
+@kernel
+def digit_count(value: Any) -> int:
+    """How many decimal digits a number that is not negative has."""
+    count = 1
+    while value >= 10:
+        value //= 10
+        count += 1
+    return count
+
+
+@kernel
+def put_dash_number(buffer: Any, pos: int, value: Any) -> int:
+    """Write ``-`` and a number that is not negative."""
+    end = pos + 1 + digit_count(value)
+    buffer[pos] = 45
+    for place in range(end - 1, pos, -1):
+        buffer[place] = 48 + value % 10
+        value //= 10
+    return end
+
+
+@kernel
+def put_event_id(buffer: Any, pos: int, row: int, constants: Any, values: Any) -> Any:
+    """Write the event id of a row, or topic-partition-offset where it has none."""
+    length = np.int64(values.event_id_length[row])
+    if length:
+        pos = put_long(buffer, pos, length)
+        return put(buffer, pos, values.event_id, values.event_id_start[row], length)
+    partition, offset = np.int64(values.partition[row]), values.offset[row]
+    topic = constants.topic
+    pos = put_long(buffer, pos, len(topic) + 2 + digit_count(partition) + digit_count(offset))
+    pos = put(buffer, pos, topic, 0, len(topic))
+    return put_dash_number(buffer, put_dash_number(buffer, pos, partition), offset)
