@@ -22,14 +22,14 @@ from stream_infer.records import Batch
 from stream_infer.scorer import Scorer
 from stream_infer.windows.table import EntityTable
 
-__all__ = ["Scored", "check", "messages_of", "reader", "scored_columns", "scored_decoder"]
+__all__ = ["Framed", "Scored", "check", "messages_of", "reader", "scored_columns", "scored_decoder"]
 
 _AT_ONCE = 5_000
 _TOLERANCE = 1e-5
 _END = KafkaError._PARTITION_EOF  # noqa: SLF001 - confluent-kafka's public name for it
 
 
-class _Framed(SingleSchema):
+class Framed(SingleSchema):
     """One schema for all payloads, whatever id they name."""
 
     framed = True
@@ -88,7 +88,7 @@ def scored_columns(
 def scored_decoder(text: str = "entity") -> Decoder:
     """Reads scored events, with ``text`` as the entity column; that this decoder equals fastavro is tested."""
     wanted = ("score", "source_partition", "source_offset")
-    return Decoder(_Framed(schemas.text("scored_event")), Fields(wanted, len(wanted), text, "time", None))
+    return Decoder(Framed(schemas.text("scored_event")), Fields(wanted, len(wanted), text, "time", None))
 
 
 def _scored(stand: Stand, topic: str) -> Scored:
@@ -101,7 +101,7 @@ def _scored(stand: Stand, topic: str) -> Scored:
 
 def _recomputed(stand: Stand, topic: str) -> Scored:
     loaded = load_model(stand.model)
-    source: SchemaSource = _Framed(SCHEMA)
+    source: SchemaSource = Framed(SCHEMA)
     decoder = Decoder(source, Fields("features", loaded.layout.features, "entity_id", "ts", "event_id"))
     table = EntityTable(loaded.layout, loaded.profiles)
     scorer = Scorer(loaded.model, loaded.profiles, loaded.layout, table)

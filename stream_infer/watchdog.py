@@ -11,6 +11,7 @@ import faulthandler
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 from stream_infer.errors import StalledError
@@ -22,7 +23,11 @@ _LOG = get_logger(__name__)
 
 
 class Watchdog:
-    """Looks at the age of the last progress from a thread of its own; over ``limit_s`` the process ends (exit 8)."""
+    """Looks at the age of the last progress from a thread of its own; over ``limit_s`` the process ends (exit 8).
+
+    Time before ``open`` does not count, nor time in which the whole process was frozen (SIGSTOP, a machine that swaps):
+    the owner had none of it either.
+    """
 
     def __init__(self, progress_age_s: Callable[[], float], limit_s: float) -> None:
         self._progress_age_s = progress_age_s
@@ -42,8 +47,14 @@ class Watchdog:
             self._thread.join()
 
     def _watch(self) -> None:
-        while not self._closed.wait(min(1.0, self._limit_s / 4)):
-            age_s = self._progress_age_s()
+        interval_s = min(1.0, self._limit_s / 4)
+        since = looked = time.monotonic()
+        while not self._closed.wait(interval_s):
+            now = time.monotonic()
+            if now - looked > 2 * interval_s:
+                since = now
+            looked = now
+            age_s = min(self._progress_age_s(), now - since)
             if age_s > self._limit_s:
                 _LOG.error("no progress, ending the process", age_s=round(age_s, 1))
                 faulthandler.dump_traceback(sys.stderr)

@@ -93,7 +93,11 @@ def producer_settings(
 ) -> dict[str, Any]:
     """Settings of the worker's one producer; without a transactional id it is only idempotent."""
     # A record must fail before the transaction does, or the failure is a fenced producer instead of an error.
-    bounded = {"message.timeout.ms": int(transaction_timeout_ms * 0.9)}
+    # librdkafka takes no socket time-out that is longer than the transaction's.
+    bounded = {
+        "message.timeout.ms": int(transaction_timeout_ms * 0.9),
+        "socket.timeout.ms": min(_COMMON["socket.timeout.ms"], transaction_timeout_ms),
+    }
     settings = {**_COMMON, **_PRODUCER, **bounded, **connection, **extra, **_PRODUCER_FIXED}
     if transactional_id is not None:
         settings["transactional.id"] = transactional_id

@@ -1,5 +1,7 @@
 """The settings that carry the promise cannot be overridden."""
 
+from confluent_kafka import Producer
+
 from stream_infer.delivery.settings import consumer_settings, producer_settings, reader_settings
 
 CONNECTION = {"bootstrap.servers": "broker:9092"}
@@ -42,3 +44,9 @@ def test_a_reader_sees_ends_and_only_what_is_committed() -> None:
 
     assert settings["enable.partition.eof"] is True
     assert settings["isolation.level"] == "read_committed"
+
+
+def test_the_shortest_transaction_time_out_makes_a_producer() -> None:
+    """librdkafka refuses a socket time-out longer than the transaction's."""
+    connection = {"bootstrap.servers": "127.0.0.1:1", "log_level": 0}
+    Producer(producer_settings(connection, {}, "smd-0", 2_000)).close(0)

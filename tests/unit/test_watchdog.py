@@ -1,0 +1,69 @@
+"""The watchdog ends a process that makes no progress, and only for time in which it could have made some."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from stream_infer.errors import StalledError
+from stream_infer.watchdog import Watchdog
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    event = threading.Event()
+    monkeypatch.setattr("stream_infer.watchdog.os._exit", lambda _: event.set())
+    monkeypatch.setattr("stream_infer.watchdog.faulthandler.dump_traceback", lambda _: None)
+    return event
+
+
+def test_a_stalled_process_ends_with_its_own_code() -> None:
+    program = (
+        "import time; from stream_infer.watchdog import Watchdog; "
+        "Watchdog(lambda: 9.0, 0.2).open(); time.sleep(60)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=50, check=False)
+
+    assert done.returncode == StalledError.exit_code
+    assert b"no progress" in done.stderr
+
+
+def test_time_before_it_was_opened_does_not_count(ended: threading.Event) -> None:
+    """A warm-up that compiles for minutes is no stall."""
+    watchdog = Watchdog(lambda: 1000.0, 5.0)
+    watchdog.open()
+    early = ended.wait(2.5)
+    watchdog.close()
+
+    assert not early
+
+
+def test_time_in_which_the_process_was_frozen_does_not_count() -> None:
+    program = (
+        "import time; from stream_infer.watchdog import Watchdog; began = time.monotonic(); "
+        "Watchdog(lambda: time.monotonic() - began - 1e9 * (time.monotonic() - began > 7), 4.0).open(); "
+        "print('open', flush=True); time.sleep(8); print('alive', flush=True)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(5.0)
+        process.send_signal(signal.SIGCONT)
+
+        assert process.stdout.readline() == "alive\n"
+        assert process.wait(30) == 0
+
+
+def test_progress_keeps_it_quiet(ended: threading.Event) -> None:
+    age: Callable[[], float] = lambda: 0.1  # noqa: E731
+    watchdog = Watchdog(age, 0.5)
+    watchdog.open()
+    early = ended.wait(1.5)
+    watchdog.close()
+
+    assert not early
