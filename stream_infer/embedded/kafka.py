@@ -89,6 +89,11 @@ class EmbeddedKafka:
         self.stop()
 
     @property
+    def version(self) -> str:
+        """Of Kafka."""
+        return self._version
+
+    @property
     def bootstrap_servers(self) -> str:
         """The addresses for clients, e.g. ``127.0.0.1:19092``."""
         self._require_started()
