@@ -65,13 +65,21 @@ class KeyIndex:
 
     def locate(self, partition: NDArray[np.int32], key: Text) -> NDArray[np.int64]:
         """The slot of each key; a key not held gets one."""
+        return self.take(partition, key)[0]
+
+    def take(
+        self, partition: NDArray[np.int32], key: Text
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+        """The slot of each key; a key not held gets one. The second result has the slots so taken, None for none."""
         partition, key = given(partition, np.int32), _given(key)
         found, missing = self._find(partition, key)
-        if missing:
-            self._reserve(missing, int(key.length[found == NONE].sum()))
-            names, fleet = self._names.store, len(self._names)
-            kernels.insert(self.store, names, fleet, partition, key.data, key.start, key.length, found)
-        return found
+        if not missing:
+            return found, None
+        new = found == NONE
+        self._reserve(missing, int(key.length[new].sum()))
+        names, fleet = self._names.store, len(self._names)
+        kernels.insert(self.store, names, fleet, partition, key.data, key.start, key.length, found)
+        return found, np.unique(found[new])
 
     def release(self, numbers: NDArray[np.int64]) -> None:
         """Forget the keys of these slots."""

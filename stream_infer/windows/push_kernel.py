@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from stream_infer.kernel import allocating_kernel, kernel
 from stream_infer.windows.layout import NONE
 from stream_infer.windows.profiles import Known
+from stream_infer.windows.undo_kernels import Kept, keep, keep_slot
 
 __all__ = [
     "IN_ORDER",
@@ -43,11 +44,12 @@ _LN2 = 0.6931471805599453
 
 
 class State(NamedTuple):
-    """The arrays of an EntityTable: SLOT records, rows, head and tail of each partition's dirty queue."""
+    """The arrays of an EntityTable: SLOT records, rows, head and tail of each partition's dirty queue, undo log."""
 
     slots: NDArray[np.void]
     rows: NDArray[np.float32]
     queues: NDArray[np.int32]
+    kept: Kept
 
 
 class Pushed(NamedTuple):
@@ -116,6 +118,7 @@ def take_dirty(
     n = 0
     while n < len(numbers) and queue[0] != NONE and state.slots[queue[0]].dirty_since < before_offset:
         numbers[n] = queue[0]
+        keep_slot(state.kept, state.slots, numbers[n])
         slot = state.slots[queue[0]]
         queue[0] = slot.next
         slot.next = NONE
@@ -269,6 +272,7 @@ def push_rows(
     center, inverse = np.empty(width), np.empty(width)
     scratch = np.zeros((width + _LANES - 1) // _LANES * _LANES)
     for i in range(len(where)):
+        keep(state.kept, state.slots, state.rows, where[i])
         _mark_dirty(state, where[i], partition[i], offset[i])
         slot, row, x = state.slots[where[i]], state.rows[where[i]], features[i]
         ring = row[: ring_rows * width].reshape(ring_rows, width)

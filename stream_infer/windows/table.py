@@ -16,6 +16,7 @@ from stream_infer.windows.memory import machine_bytes, reserved
 from stream_infer.windows.profiles import Profiles
 from stream_infer.windows.push_kernel import Pushed, State, push_rows, take_dirty
 from stream_infer.windows.snapshot import KNOWN, UNKNOWN, StateCodec, StateRecords
+from stream_infer.windows.undo import UndoLog
 
 __all__ = ["EntityTable"]
 
@@ -37,6 +38,8 @@ class EntityTable:
     partition's dirty queue with that row's offset, so the queue ascends; flush takes from its head. All rows below the
     head's offset are in state records, so a restore loads those and replays from there (``replay_from``); a slot
     whose record was written later already has some of the replayed rows in it, and ``fresh`` says which it has not.
+
+    A delivery ends with ``commit`` or ``undo``: undo makes the table what it was at the last commit.
     """
 
     def __init__(self, layout: Layout, profiles: Profiles, idle_ttl_s: float = 0.0) -> None:
@@ -48,6 +51,8 @@ class EntityTable:
         self._index = KeyIndex(len(self._rows), KeyIndex.of(profiles.names))
         self._queues = np.full((1, 2), NONE, np.int32)
         self._swept: dict[int, int] = {}
+        self._expired = np.empty(0, np.int64)
+        self._undo = UndoLog(len(self._rows), layout.row_length)
         self._codec = StateCodec(layout)
         self.record_bytes = self._codec.bytes_of(KNOWN)
         self._smoothing = np.array(layout.smoothing)
@@ -59,13 +64,18 @@ class EntityTable:
         names = [
             b"%01000d" % i for i in range(200)
         ]  # enough to make the index grow, and to pack its keys again
+        table.commit()
         partition, zero = np.zeros(len(names), np.int32), np.zeros(len(names), np.int64)
+        features = np.zeros((len(names), self.layout.features))
         slots = table.locate(partition, Text.of(names))
-        pushed = table.push(slots, np.zeros((len(names), self.layout.features)), zero, partition, zero)
+        pushed = table.push(slots, features, zero, partition, zero)
         errors = np.zeros((len(names), self.layout.terms, self.layout.features), np.float32)
         table.judge(slots, pushed.first, errors)
+        table.undo()
+        table.push(table.locate(partition, Text.of(names)), features, zero, partition, zero)
         records = list(table.flush(0, 1, 1, len(names)).pairs())
         keys = table.expire(0, 1 << 40, len(names))
+        table.commit()
         table.load(0, keys, [value for _, value in records])
         table.drop(0)
 
@@ -76,7 +86,10 @@ class EntityTable:
 
         Slots hold until the next load, drop or expire.
         """
-        return self._index.locate(partition, entity)
+        slots, taken = self._index.take(partition, entity)
+        if taken is not None:
+            self._undo.created(taken)
+        return slots
 
     def find(self, partition: NDArray[np.int32], entity: Text) -> NDArray[np.int64]:
         """The slot of each row's entity (m), -1 where the table has none."""
@@ -99,6 +112,8 @@ class EntityTable:
 
         ``features`` (m, F) holds no infinity; NaN is imputed. Offsets ascend per partition. Slots are those of locate.
         """
+        if len(self._expired):
+            raise ValueError("after an expire a delivery takes no rows: commit or undo it first")
         m, size = len(slots), self.layout.window
         self._reserve_queues(int(partition.max(initial=0)))
         pushed = Pushed(
@@ -159,8 +174,8 @@ class EntityTable:
         """Records of up to ``limit`` slots, dirty since before an offset, the longest dirty first; they are clean then.
 
         ``position`` is the partition's next offset: every row below it has been pushed and judged. What flush
-        returns must reach the topic in the transaction that commits ``position``, or the partition be dropped and
-        loaded again.
+        returns must reach the topic in the transaction that commits ``position``, or be undone, or the partition be
+        dropped and loaded again.
         """
         self._reserve_queues(partition)
         numbers = np.empty(min(limit, len(self._index)), np.int64)
@@ -176,7 +191,9 @@ class EntityTable:
         return position if head == NONE else int(self._index.slots["dirty_since"][head])
 
     def expire(self, partition: int, now_ms: int, limit: int) -> list[bytes]:
-        """Free idle entities among the next ``limit`` slots and return the state keys to write tombstones for.
+        """Choose idle entities among the next ``limit`` slots and return the state keys to write tombstones for.
+
+        They are gone with the next commit; before it the table takes no rows.
 
         Idle: clean, and newest time more than the time to live before ``now_ms``, the partition's event time. Entities
         with a row that a replay would read again are left for later: it would bring back half of them. For the same
@@ -191,11 +208,26 @@ class EntityTable:
         numbers = self._index.idle(partition, at, limit, now_ms - self._idle_ttl_ms, bound)
         self._swept[partition] = (at + limit) % used
         entity = self._index.keys(numbers)
-        keys = [STATE_KEY_PREFIX + entity[i] for i in range(len(entity))]
-        self._index.release(numbers)
-        return keys
+        return [STATE_KEY_PREFIX + entity[i] for i in range(len(entity))]
 
+    # ---- the end of a delivery
+
+    def commit(self) -> None:
+        """The table stays as it is; what was expired is gone. The next delivery begins here."""
+        self._index.release(self._expired)
+        self._begin()
+
+    def undo(self) -> bool:
+        """Make the table what it was at the last commit. False, and nothing done, where the log does not hold it."""
+        if not self._undo.whole:
+            return False
+        self._index.release(self._undo.undo(self._index.slots, self._rows, self._queues))
+        self._begin()
+        return True
+
+        numbers = numbers[~np.isin(numbers, self._expired)]
     # ---- the way back
+        self._expired = np.append(self._expired, numbers)
 
     def load(self, partition: int, keys: Sequence[bytes], values: Sequence[bytes | None]) -> int:
         """Bring back entities of a clean partition from state records in topic order; None is a tombstone.
@@ -218,7 +250,7 @@ class EntityTable:
     def drop(self, partition: int) -> None:
         """Forget everything of a partition."""
         self._reserve_queues(partition)
-        self._index.release(self._index.of_partition(partition))
+        self._free(self._index.of_partition(partition))
         self._queues[partition] = NONE
         self._swept.pop(partition, None)
 
@@ -226,17 +258,29 @@ class EntityTable:
 
     @property
     def entity_count(self) -> int:
+        self._undo.forget_queue(partition)
         """Entities of all partitions."""
         return len(self._index)
 
     @property
     def bytes_count(self) -> int:
         """Memory of the state."""
-        return self._index.used * self.layout.row_length * 4 + self._index.bytes_count + self._queues.nbytes
+        rows_bytes = self._index.used * self.layout.row_length * 4
+        return rows_bytes + self._index.bytes_count + self._queues.nbytes + self._undo.bytes_count
 
     @property
     def _state(self) -> State:
-        return State(self._index.slots, self._rows, self._queues)
+        return State(self._index.slots, self._rows, self._queues, self._undo.kept)
+
+    def _begin(self) -> None:
+        self._expired = self._expired[:0]
+        self._undo.begin(self._queues)
+
+    def _free(self, numbers: NDArray[np.int64]) -> None:
+        """Give up entities for good: no undo brings them back."""
+        self._undo.forget(numbers)
+        self._expired = self._expired[~np.isin(self._expired, numbers)]
+        self._index.release(numbers)
 
     def _reserve_queues(self, partition: int) -> None:
         if partition >= len(self._queues):
@@ -250,12 +294,12 @@ class EntityTable:
 
     def _release(self, partition: int, keys: Sequence[bytes]) -> None:
         slots = self.find(np.full(len(keys), partition, np.int32), _entities(keys))
-        self._index.release(slots[slots != NONE])
+        self._free(slots[slots != NONE])
 
     def _restore(self, partition: int, records: dict[bytes, bytes], kind: int) -> int:
         """Bring back these records, of one kind; return how many lack the running statistics their entity now needs."""
         keys = list(records)
-        numbers = self.locate(np.full(len(keys), partition, np.int32), _entities(keys))
+        numbers = self._index.locate(np.full(len(keys), partition, np.int32), _entities(keys))
         lacking = np.zeros(len(keys), np.bool_)
         if kind == KNOWN:
             lacking = self._index.slots["profile"][numbers] == self.profiles.fleet
@@ -263,7 +307,7 @@ class EntityTable:
         for name in ("as_of", "last_time_ms", "count"):
             self._index.slots[name][numbers] = decoded[name]
         self._rows[numbers, : decoded["row"].shape[1]] = decoded["row"]
-        self._index.release(numbers[lacking])
+        self._free(numbers[lacking])
         return int(lacking.sum())
 
 

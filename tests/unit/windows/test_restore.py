@@ -77,6 +77,7 @@ class Run:
         self.marker[partition] = self.table.replay_from(partition, position)
         self.committed[partition] = position
 
+        self.table.commit()
     def crash(self) -> None:
         self.table = EntityTable(LAYOUT, PROFILES, TTL_S)
         self.scorer = Scorer(Fragile(LAYOUT.terms), PROFILES, LAYOUT, self.table)

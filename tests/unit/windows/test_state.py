@@ -163,6 +163,7 @@ def test_idle_entities_expire_with_tombstones_only_when_no_replay_can_touch_them
     assert table.expire(0, long_after_ms, 100) == []
     table.flush(0, 3, 3, 1)
     assert sorted(table.expire(0, long_after_ms, 100)) == [b"ea", b"eb"]
+    table.commit()
     assert table.entity_count == 0
 
 

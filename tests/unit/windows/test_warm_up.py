@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from stream_infer.scorer import Scorer
-from stream_infer.windows import index_kernels, judge_kernel, push_kernel
+from stream_infer.windows import index_kernels, judge_kernel, push_kernel, undo_kernels
 from stream_infer.windows.table import EntityTable
 from tests.unit.windows.reference import Difference, columns_of, layout_of, profiles_of
 
 KERNELS = [
     getattr(module, name)
-    for module in (index_kernels, push_kernel, judge_kernel)
+    for module in (index_kernels, push_kernel, judge_kernel, undo_kernels)
     for name in module.__all__
     if hasattr(getattr(module, name), "signatures") and name not in {"key_hash", "sip13"}
 ]
@@ -24,7 +24,8 @@ def test_each_kernel_is_compiled_once_and_by_warm_up() -> None:
     table = EntityTable(layout, profiles_of(layout, (b"a",)), 1.0)
     scorer = Scorer(Difference(2), table.profiles, layout, table)
     scorer.warm_up()
-    assert len(KERNELS) == 11
+    table.commit()
+    assert len(KERNELS) == 15
     assert [len(kernel.signatures) for kernel in KERNELS] == [1] * len(KERNELS)
 
     columns = columns_of(
@@ -32,8 +33,11 @@ def test_each_kernel_is_compiled_once_and_by_warm_up() -> None:
     )
     columns.entity.data = np.array(columns.entity.data)
     scorer.score(columns, np.zeros(8000, np.int64), np.arange(8000, dtype=np.int32))
+    table.undo()
+    scorer.score(columns, np.zeros(8000, np.int64), np.arange(8000, dtype=np.int32))
     records = table.flush(0, 8000, 8000, 9000)
     table.expire(0, 1 << 40, 9000)
+    table.commit()
     table.load(0, *zip(*records.pairs(), strict=True))
     scorer.fresh(columns, np.zeros(8000, np.int32), np.arange(8000))
     table.drop(0)
