@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
 
 import numpy as np
 from confluent_kafka import KafkaException
 from numpy.typing import NDArray
 
 from stream_infer.delivery.delivery import Delivery, Outbox, Undone, error_of
-from stream_infer.records import Batch, Columns, Headers, Rejects, Scores
+from stream_infer.delivery.outgoing import Outgoing
+from stream_infer.records import Batch, Columns, Rejects, Scores
 
 __all__ = ["Encoder", "Publisher"]
 
@@ -50,34 +51,43 @@ class Publisher:
         self._passed_headers = frozenset(name.lower() for name in passed_headers)
         self._reject_headers = reject_headers
 
-    def publish(self, batch: Batch, columns: Columns, scores: Scores, rejects: Sequence[Rejects]) -> None:
-        """Write all rows of ``columns`` and all rejects. Raises Undone when the producer takes no more."""
+    def publish(
+        self, batch: Batch, columns: Columns, scores: Scores, rejects: Sequence[Rejects]
+    ) -> tuple[Columns, Scores, list[Rejects]]:
+        """Write all rows of ``columns`` and all rejects; returns them as they were written.
+
+        A scored event that is too large to be sent becomes a reject. Raises Undone when the producer takes no more.
+        """
         outbox = self._delivery.begin()
         try:
-            if len(columns):
-                self._publish_scored(outbox, batch, columns, scores)
+            columns, scores, oversized = self._publish_scored(outbox, batch, columns, scores)
+            rejects = [*rejects, oversized]
             self._publish_rejects(outbox, batch, rejects)
         except KafkaException as failure:
             raise Undone.of(error_of(failure), "publish") from failure
         self._delivery.ledger.scored += len(columns)
         self._delivery.ledger.rejected += sum(map(len, rejects))
+        return columns, scores, rejects
 
-    def _publish_scored(self, outbox: Outbox, batch: Batch, columns: Columns, scores: Scores) -> None:
+    def _publish_scored(
+        self, outbox: Outbox, batch: Batch, columns: Columns, scores: Scores
+    ) -> tuple[Columns, Scores, Rejects]:
+        oversized = Rejects("publish")
+        if not len(columns):
+            return columns, scores, oversized
         payload, ends = self._encoder.encode(batch, columns, scores)
-        rows = columns.rows.tolist()
-        keys = batch.keys if len(rows) == len(batch) else [batch.keys[row] for row in rows]
-        partitions = batch.partition[columns.rows].tolist()
-        values = _slices(payload.tobytes(), ends.tolist())
-        if batch.headers is not None:
-            for row, value, key, partition in zip(rows, values, keys, partitions, strict=True):
-                outbox.write(self._scored_topic, value, key, partition, self._passed(batch.headers[row]))
-            return
-        produce, topic = outbox.producer.produce, self._scored_topic
-        for value, key, partition in zip(values, keys, partitions, strict=True):
-            try:
-                produce(topic, value, key, partition)
-            except BufferError:
-                outbox.write(topic, value, key, partition)
+        partition = batch.partition[columns.rows]
+        outgoing = Outgoing(
+            payload, ends, partition, columns.rows, batch.keys, batch.headers, self._passed_headers
+        )
+        too_large = outbox.write_all(self._scored_topic, outgoing)
+        if not too_large:
+            return columns, scores, oversized
+        for row in columns.rows[too_large].tolist():
+            oversized.add(row, "too_large", "its scored event is larger than message.max.bytes")
+        sent = np.ones(len(columns), np.bool_)
+        sent[too_large] = False
+        return columns.take(sent), scores.take(sent), oversized
 
     def _publish_rejects(self, outbox: Outbox, batch: Batch, rejects: Sequence[Rejects]) -> None:
         found = [
@@ -89,15 +99,3 @@ class Publisher:
             headers = self._reject_headers(batch, row, stage, error, reason)
             partition = int(batch.partition[row])
             outbox.write(self._reject_topic, batch.values[row], batch.keys[row], partition, headers)
-
-    def _passed(self, headers: Headers) -> list[tuple[str, Any]] | None:
-        return [
-            (name, value) for name, value in headers or () if name.lower() in self._passed_headers
-        ] or None
-
-
-def _slices(payload: bytes, ends: list[int]) -> Iterator[bytes]:
-    start = 0
-    for end in ends:
-        yield payload[start:end]
-        start = end

@@ -11,14 +11,14 @@ every stage.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Batch", "Columns", "Headers", "Position", "Rejects", "Scores", "Text"]
+__all__ = ["Batch", "Blobs", "Columns", "HeaderColumn", "Headers", "Position", "Rejects", "Scores", "Text"]
 
 Headers = Sequence[tuple[str, bytes | None]] | None
 """Kafka headers of one record."""
@@ -34,13 +34,94 @@ class Position:
 
 
 @dataclass(slots=True)
+class Blobs:
+    """A column of byte strings, some of them null: ``data`` (uint8) holds them end to end.
+
+    ``ends`` (int64, n) says where each one ends; a null one has no bytes and is marked in ``null`` (bool, n).
+    """
+
+    data: NDArray[np.uint8]
+    ends: NDArray[np.int64]
+    null: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, row: int) -> bytes | None:
+        if self.null[row]:
+            return None
+        return self.data[self._start(row) : int(self.ends[row])].tobytes()
+
+    def __iter__(self) -> Iterator[bytes | None]:
+        data, start = self.data.tobytes(), 0
+        for end, null in zip(self.ends.tolist(), self.null.tolist(), strict=True):
+            yield None if null else data[start:end]
+            start = end
+
+    def text(self) -> Text:
+        """The same column as text; a null one is empty."""
+        start = np.zeros(len(self.ends), np.int64)
+        start[1:] = self.ends[:-1]
+        return Text(self.data, start, (self.ends - start).astype(np.int32))
+
+    def take(self, rows: Sequence[int]) -> Blobs:
+        """The given rows, in bytes of their own."""
+        return Blobs.of([self[row] for row in rows])
+
+    @classmethod
+    def of(cls, values: Sequence[bytes | None]) -> Blobs:
+        """A column of these values."""
+        count = len(values)
+        null = np.zeros(count, np.bool_)
+        filled: Sequence[Any] = values
+        if None in values:
+            null[:] = [value is None for value in values]
+            filled = [value or b"" for value in values]
+        ends = np.cumsum(np.fromiter(map(len, filled), np.int64, count))
+        return cls(np.frombuffer(b"".join(filled), np.uint8), ends, null)
+
+    def _start(self, row: int) -> int:
+        return int(self.ends[row - 1]) if row else 0
+
+
+@dataclass(slots=True)
+class HeaderColumn:
+    """Kafka headers of n records: those of record i are the entries ``ends[i - 1]`` to ``ends[i]`` (int64, n)."""
+
+    ends: NDArray[np.int64]
+    names: Blobs
+    values: Blobs
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, row: int) -> list[tuple[str, bytes | None]]:
+        entries = range(int(self.ends[row - 1]) if row else 0, int(self.ends[row]))
+        return [((self.names[i] or b"").decode("utf-8", "replace"), self.values[i]) for i in entries]
+
+    def take(self, rows: Sequence[int]) -> HeaderColumn:
+        """The given rows, in bytes of their own."""
+        return HeaderColumn.of([self[row] for row in rows])
+
+    @classmethod
+    def of(cls, headers: Sequence[Headers]) -> HeaderColumn:
+        """A column of these records' headers."""
+        ends = np.cumsum([len(of_one or ()) for of_one in headers], dtype=np.int64)
+        entries = [entry for of_one in headers for entry in of_one or ()]
+        return cls(
+            ends,
+            Blobs.of([name.encode("utf-8", "replace") for name, _ in entries]),
+            Blobs.of([value for _, value in entries]),
+        )
+
+
+@dataclass(slots=True)
 class Batch:
     """Records of one topic in offset order per partition; partitions may interleave.
 
     ``payload`` (uint8) holds every value end to end and ``ends`` (int64, n) where each one ends;
     a null value has no bytes and is marked in ``null`` (bool, n). ``timestamp_ms`` is -1 where the
-    record has none. ``values``, ``keys`` and ``headers`` keep what the client handed over, for rejects and for
-    the sink; ``headers`` is None where no record had any.
+    record has none. ``headers`` is None where no record had any.
     """
 
     payload: NDArray[np.uint8]
@@ -49,9 +130,8 @@ class Batch:
     partition: NDArray[np.int32]
     offset: NDArray[np.int64]
     timestamp_ms: NDArray[np.int64]
-    values: Sequence[bytes | None]
-    keys: Sequence[bytes | None]
-    headers: Sequence[Headers] | None = None
+    keys: Blobs
+    headers: HeaderColumn | None = None
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -61,21 +141,24 @@ class Batch:
         """Bytes of all payloads."""
         return len(self.payload)
 
+    @property
+    def values(self) -> Blobs:
+        """The payloads, one by one."""
+        return Blobs(self.payload, self.ends, self.null)
+
     def take(self, wanted: NDArray[np.bool_]) -> Batch:
         """The rows of a mask, as a batch of their own."""
         rows = np.flatnonzero(wanted).tolist()
-        values = [self.values[row] for row in rows]
-        payloads = [value or b"" for value in values]
+        values = self.values.take(rows)
         return Batch(
-            np.frombuffer(b"".join(payloads), np.uint8),
-            np.cumsum(np.fromiter(map(len, payloads), np.int64, len(rows))),
-            self.null[rows],
+            values.data,
+            values.ends,
+            values.null,
             self.partition[rows],
             self.offset[rows],
             self.timestamp_ms[rows],
-            values,
-            [self.keys[row] for row in rows],
-            None if self.headers is None else [self.headers[row] for row in rows],
+            self.keys.take(rows),
+            None if self.headers is None else self.headers.take(rows),
         )
 
 
@@ -142,6 +225,7 @@ class Scores:
     ``score`` and ``threshold`` are float64 (m), ``is_anomaly`` bool (m), ``top`` int32 (m, K) the features with the
     largest shares (-1 where there is none or no anomaly), ``share`` float32 (m, K), ``window_full`` bool (m): the
     window held W real rows, ``time_order`` uint8 (m): 0 in order, 1 late (before the entity's newest time), 2 repeated.
+    ``alert`` uint8 (m): 0 none, 1 begins, 2 continues, 3 ends.
     """
 
     score: NDArray[np.float64]
@@ -151,6 +235,7 @@ class Scores:
     share: NDArray[np.float32]
     window_full: NDArray[np.bool_]
     time_order: NDArray[np.uint8]
+    alert: NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.score)
@@ -165,6 +250,7 @@ class Scores:
             self.share[rows],
             self.window_full[rows],
             self.time_order[rows],
+            self.alert[rows],
         )
 
 

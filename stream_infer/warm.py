@@ -14,7 +14,7 @@ from stream_infer.avro.decoder import Decoder
 from stream_infer.avro.encoder import ScoredEncoder
 from stream_infer.log import get_logger
 from stream_infer.models.loading import LoadedModel
-from stream_infer.records import Batch, Columns, Scores, Text
+from stream_infer.records import Batch, Blobs, Columns, Scores, Text
 from stream_infer.scorer import Scorer
 from stream_infer.windows.layout import NONE, TOP
 
@@ -42,7 +42,7 @@ def _row(features: int) -> tuple[Batch, Columns, Scores]:
     """One made-up row, decoded and scored."""
     whole, one = np.zeros(1, np.int64), np.ones(1)
     partition, yes = np.zeros(1, np.int32), np.ones(1, np.bool_)
-    batch = Batch(np.zeros(1, np.uint8), whole + 1, ~yes, partition, whole, whole, [b"\0"], [None])
+    batch = Batch(np.zeros(1, np.uint8), whole + 1, ~yes, partition, whole, whole, Blobs.of([None]))
     columns = Columns(whole, Text.of([b"warm"]), None, whole, np.zeros((1, features)))
     top, share = np.full((1, TOP), NONE, np.int32), np.zeros((1, TOP), np.float32)
     return batch, columns, Scores(one, one, yes, top, share, yes, np.zeros(1, np.uint8))

@@ -241,7 +241,7 @@ class Worker:
             columns, scores = columns.take(wanted), scores.take(wanted)
             rejects = [reject.take(due) for reject in rejects]
         self._delivery.ledger.inputs += int(np.count_nonzero(due))
-        self._stages.publisher.publish(batch, columns, scores, rejects)
+        columns, scores, rejects = self._stages.publisher.publish(batch, columns, scores, rejects)
         self._observer.published(batch, columns, scores, rejects)
 
     def _write_state(self, positions: dict[int, int], *, everything: bool = False) -> Callable[[], None]:

@@ -14,7 +14,7 @@ from stream_infer.avro.run import Decoded, DecodeRun
 from stream_infer.avro.schema import SchemaError, SchemaText, parse
 from stream_infer.avro.source import SchemaSource, UnknownSchemaError
 from stream_infer.errors import RegistryError
-from stream_infer.records import Batch
+from stream_infer.records import Batch, Blobs
 
 __all__ = ["Decoded", "Decoder"]
 
@@ -36,10 +36,10 @@ class Decoder:
         """Compile the kernels, or load them from numba's cache, so that the first batch does not wait."""
         payload = np.zeros(1, np.uint8)
         one = np.ones(1, np.int64)
-        self.decode(Batch(payload, one, one < 0, one.astype(np.int32), one, one, [b"\0"], [b"key"]))
+        self.decode(Batch(payload, one, one < 0, one.astype(np.int32), one, one, Blobs.of([b"key"])))
         code = np.array([[END, 0, 0, 0]])
         run = DecodeRun(
-            Batch(payload, one, one < 0, one.astype(np.int32), one, one, [b""], [b""]), self._fields
+            Batch(payload, one, one < 0, one.astype(np.int32), one, one, Blobs.of([b""])), self._fields
         )
         run.execute(Program(code, payload, ("",)), one - 1)
 

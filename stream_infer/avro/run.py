@@ -64,7 +64,7 @@ class DecodeRun:
         frame_bytes = FRAME_BYTES if framed else 0
         read_frames(self._source, self._out, self._fields.max_event_bytes, frame_bytes)
         if self._fields.entity is None:
-            self._keys = Text.of([key or b"" for key in self._batch.keys])
+            self._keys = self._batch.keys.text()
             check_keys(_frozen(self._keys.data), self._keys.start, self._keys.length, status)
         rows = np.flatnonzero(status == why.PENDING)
         self._reject_failed(np.flatnonzero(status != why.PENDING), None)

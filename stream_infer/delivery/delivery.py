@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from stream_infer.delivery.client_log import ClientLog
 from stream_infer.delivery.membership import Membership
+from stream_infer.delivery.outgoing import Outgoing
 from stream_infer.delivery.settings import Settings
 from stream_infer.errors import BrokerError, DeliveryError
 from stream_infer.log import get_logger
@@ -137,6 +138,28 @@ class Outbox:
         except BufferError:
             self._write_when_free(topic, value, key, partition, headers)
 
+    def write_all(self, topic: str, outgoing: Outgoing) -> list[int]:
+        """Queue many records; returns the numbers of those that are too large for the client to send.
+
+        Raises as ``write`` does.
+        """
+        values, keys, partitions = outgoing.values(), outgoing.keys_of(), outgoing.partition.tolist()
+        headers = outgoing.headers_of()
+        if headers is None:
+            written = self._write_plain(topic, values, keys, partitions)
+            headers = [None] * len(values)
+        else:
+            written = 0
+        too_large = []
+        for number in range(written, len(values)):
+            try:
+                self.write(topic, values[number], keys[number], partitions[number], headers[number])
+            except KafkaException as failure:
+                if error_of(failure).code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                    raise
+                too_large.append(number)
+        return too_large
+
     def unanswered(self) -> int:
         """Requests to end a transaction whose answer was lost or bad, since the last call."""
         self.producer.poll(0)
@@ -157,6 +180,18 @@ class Outbox:
         if self._failure is not None:
             (error, where), self._failure = self._failure, None
             raise Undone.of(error, where)
+
+    def _write_plain(
+        self, topic: str, values: list[bytes], keys: list[bytes | None], partitions: list[int]
+    ) -> int:
+        """Queue records without headers up to the first that is not taken at once; returns how many were."""
+        produce, number = self.producer.produce, 0
+        try:
+            for number, value in enumerate(values):
+                produce(topic, value, keys[number], partitions[number])
+        except (BufferError, KafkaException):
+            return number
+        return len(values)
 
     def _produce(
         self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: Any

@@ -16,7 +16,7 @@ from stream_infer.delivery.membership import Membership, NotAMember
 from stream_infer.delivery.settings import Settings
 from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
-from stream_infer.records import Batch
+from stream_infer.records import Batch, Blobs, HeaderColumn
 
 __all__ = ["BatchLimits", "Committed", "Rebalances", "Source", "batch_of"]
 
@@ -286,20 +286,16 @@ def batch_of(messages: list[Message]) -> Batch:
     """Records of one topic as columns. One pass per column over bound methods: no Python code runs per record."""
     count = len(messages)
     values: list[Any] = list(map(Message.value, messages))
-    null = np.zeros(count, np.bool_)
-    payloads: list[Any] = values
-    if None in values:
-        null[:] = [value is None for value in values]
-        payloads = [value or b"" for value in values]
+    keys: list[Any] = list(map(Message.key, messages))
     headers: list[Any] = list(map(Message.headers, messages))
+    payloads = Blobs.of(values)
     return Batch(
-        np.frombuffer(b"".join(payloads), np.uint8),
-        np.cumsum(np.fromiter(map(len, payloads), np.int64, count)),
-        null,
+        payloads.data,
+        payloads.ends,
+        payloads.null,
         np.fromiter(map(Message.partition, messages), np.int32, count),
         np.fromiter(map(Message.offset, messages), np.int64, count),
         np.fromiter((stamp for _, stamp in map(Message.timestamp, messages)), np.int64, count),
-        values,
-        list(map(Message.key, messages)),
-        None if headers.count(None) == count else headers,
+        Blobs.of(keys),
+        None if headers.count(None) == count else HeaderColumn.of(headers),
     )

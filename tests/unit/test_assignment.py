@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from stream_infer.assignment import Assignment
-from stream_infer.records import Batch
+from stream_infer.records import Batch, Blobs
 
 
 def batch(partitions: list[int], offsets: list[int]) -> Batch:
@@ -19,8 +19,7 @@ def batch(partitions: list[int], offsets: list[int]) -> Batch:
         np.array(partitions, np.int32),
         np.array(offsets, np.int64),
         np.full(count, -1, np.int64),
-        [b""] * count,
-        [None] * count,
+        Blobs.of([None] * count),
     )
 
 

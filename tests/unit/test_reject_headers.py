@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_infer.records import Batch, Position
+from stream_infer.records import Batch, Blobs, HeaderColumn, Position
 from stream_infer.rejects import PREFIX, Reject, RejectHeaders, foreign, schema_id
 
 INT64 = st.integers(-1, 2**63 - 1)
@@ -104,9 +104,8 @@ def batch(value, headers):
         np.asarray([3], np.int32),
         np.asarray([41]),
         np.asarray([1_700_000_000_000]),
-        [value],
-        [b"key"],
-        headers,
+        Blobs.of([b"key"]),
+        None if headers is None else HeaderColumn.of(headers),
     )
 
 

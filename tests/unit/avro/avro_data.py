@@ -10,7 +10,7 @@ import fastavro
 import numpy as np
 from hypothesis import strategies as st
 
-from stream_infer.records import Batch
+from stream_infer.records import Batch, Blobs
 
 RECORD_TIME_MS = 1_700_000_000_000
 
@@ -24,8 +24,7 @@ def batch_of(payloads, keys=None, timestamp_ms=RECORD_TIME_MS) -> Batch:
         partition=np.zeros(n, np.int32),
         offset=np.arange(n, dtype=np.int64),
         timestamp_ms=np.full(n, timestamp_ms, np.int64),
-        values=payloads,
-        keys=keys or [b"key"] * n,
+        keys=Blobs.of(keys or [b"key"] * n),
     )
 
 

@@ -25,7 +25,7 @@ from stream_infer.avro.decoder import Decoder
 from stream_infer.avro.fields import Fields
 from stream_infer.avro.schema import SchemaError, SchemaText
 from stream_infer.avro.source import SingleSchema
-from stream_infer.records import Batch
+from stream_infer.records import Batch, Blobs
 from tests.unit.avro.avro_data import batch_of, encode, record, text
 
 ROOT = Path(__file__).parents[3]
@@ -154,8 +154,7 @@ def batch_over(data, ends):
         np.zeros(n, np.int32),
         np.arange(n),
         np.zeros(n, np.int64),
-        [b""] * n,
-        [b"k"] * n,
+        Blobs.of([b"k"] * n),
     )
 
 
