@@ -111,6 +111,8 @@ class Partitions:
 
     def admit(self, batch: Batch) -> Batch:
         """The rows that are ours to work on now, in order; the positions move past them."""
+        if self._parked:  # the batch may have been polled before
+            batch = batch.take(~np.isin(batch.partition, list(self._parked)))
         admitted = self._assignment.admit(batch)
         return batch if admitted.all() else batch.take(admitted)
 
@@ -125,6 +127,10 @@ class Partitions:
             self._assignment.hold(partition, offset)
             self._parked[partition] = (offset, time.monotonic() + _PARKED_S)
         return batch.take(kept)
+
+    def announce(self, batch: Batch) -> bool:
+        """Whether a commit must go before the work on this batch: the first of a partition since its restore."""
+        return self._attempts.announce(batch)
 
     def published(self, batch: Batch) -> NDArray[np.bool_]:
         """Which rows of the batch are to be published; the others are a replay."""

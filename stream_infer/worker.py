@@ -25,6 +25,7 @@ from stream_infer.log import get_logger
 from stream_infer.pace import CommitPace
 from stream_infer.partitions import Partitions
 from stream_infer.publish import Publisher
+from stream_infer.quarantine import Quarantine
 from stream_infer.records import Batch, Columns, Rejects, Scores
 from stream_infer.stopwatch import Stopwatch
 
@@ -133,6 +134,7 @@ class Worker:
         stages: Stages,
         delivery: Delivery,
         pace: CommitPace,
+        quarantine: Quarantine,
         observer: Observer,
     ) -> None:
         self._source = source
@@ -140,6 +142,7 @@ class Worker:
         self._stages = stages
         self._delivery = delivery
         self._pace = pace
+        self._quarantine = quarantine
         self._observer = observer
         self._failures = Failures(observer.progressed)
         self._stopping = False
@@ -176,7 +179,7 @@ class Worker:
         watch.lap("poll")
         try:
             if batch is not None:
-                self.work(batch, watch)
+                self._take(batch, watch)
             if self._due():
                 self.commit()
         except Undone as undone:
@@ -205,9 +208,43 @@ class Worker:
         self._committed_events = self._delivery.ledger.inputs
         self._delivery.commit(positions, self._source.membership, self._write_state(positions))
         self._partitions.confirm(positions)
+        self._quarantine.settle()
         self._failures.clear()
         self._committed_at = time.monotonic()
         self._observer.committed(positions, self._committed_at - began_at)
+
+    def _take(self, batch: Batch, watch: Stopwatch) -> None:
+        """Work on a batch. What comes first after a restore is announced; where workers died it is tried first."""
+        if self._quarantine.quiet:
+            self.work(batch, watch)
+            return
+        if self._partitions.announce(batch):
+            self._delivery.begin()
+            self.commit()
+        for part, killers in self._quarantine.parts(batch, self.commit, self._attend):
+            watch.skip()
+            if killers is None:
+                self.work(part, watch)
+            else:
+                self._refuse(part, killers)
+
+    def _refuse(self, batch: Batch, killers: Rejects) -> None:
+        """Reject rows that must not be worked on; those of a replay were rejected before."""
+        admitted = self._partitions.admit(batch)
+        if len(admitted) < len(batch):
+            return
+        due = self._partitions.published(batch)
+        nothing = batch.take(due & ~due)
+        columns, scores, _ = self._score(nothing, self._stages.decoder.decode(nothing).columns, due[:0])
+        self._publish(batch, due, columns, scores, [killers])
+        self._observer.worked(batch, self._source.cut_by, {})
+
+    def _attend(self) -> None:
+        """While a trial runs: answer rebalances, and say that we are alive."""
+        self._observer.progressed()
+        self._source.serve()
+        if self._stopping:
+            raise Undone("stopping", "in the midst of a trial")
 
     def _decode(self, batch: Batch) -> tuple[Batch, Decoded]:
         decoded = self._stages.decoder.decode(batch)
@@ -245,6 +282,8 @@ class Worker:
         self._observer.published(batch, columns, scores, rejects)
 
     def _write_state(self, positions: dict[int, int], *, everything: bool = False) -> Callable[[], None]:
+        everything = everything or self._quarantine.found_any
+
         def write() -> None:
             self._stages.checkpoint.write(self._delivery.begin(), positions, everything=everything)
 
@@ -287,6 +326,7 @@ class Worker:
                 self._delivery.commit(
                     unsaved, self._source.membership, self._write_state(unsaved, everything=True)
                 )
+            self._partitions.withdraw()
         except Undone as undone:
             _LOG.warning("the last events are left to the next owner", reason=str(undone))
 
@@ -295,3 +335,4 @@ class Worker:
             closing.callback(self._source.close)
             closing.callback(self._partitions.close)
             closing.callback(self._delivery.close)
+            closing.callback(self._quarantine.close)

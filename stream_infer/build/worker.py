@@ -10,6 +10,7 @@ from stream_infer.assignment import Assignment
 from stream_infer.attempts import Attempts
 from stream_infer.avro.decoder import Decoder
 from stream_infer.avro.encoder import ScoredEncoder
+from stream_infer.build import sandbox
 from stream_infer.build.events import fields_of, schemas_of, scored_schema_id
 from stream_infer.checkpoint import Checkpoint
 from stream_infer.config import Config
@@ -25,8 +26,10 @@ from stream_infer.observation import COMPONENTS, Observation
 from stream_infer.pace import CommitPace
 from stream_infer.partitions import Partitions
 from stream_infer.publish import Publisher
+from stream_infer.quarantine import Quarantine
 from stream_infer.rejects import RejectHeaders
 from stream_infer.restore import Restore, StartPolicy
+from stream_infer.sandbox import Sandbox, SandboxLimits
 from stream_infer.scorer import Scorer
 from stream_infer.service import Service
 from stream_infer.warm import warm_up
@@ -98,7 +101,7 @@ class _Assembly:
         warm_up(self.loaded, decoder, scorer, encoder, config.batch.max_events)
         stages = Stages(decoder, scorer, self._publisher(delivery, encoder, framed=framed), checkpoint)
         pace = self._pace()
-        worker = Worker(self.source, partitions, stages, delivery, pace, self.observation)
+        worker = Worker(self.source, partitions, stages, delivery, pace, self._quarantine(), self.observation)
         return Service(worker, self._control(), self._watchdog(), config.delivery.drain_timeout_s)
 
     def _pace(self) -> CommitPace:
@@ -107,6 +110,12 @@ class _Assembly:
             self.config.batch.max_events,
         )
         return CommitPace(interval_s, _REST_S, batch_events, max(batch_events, _DELIVERY_EVENTS_MAX))
+
+    def _quarantine(self) -> Quarantine:
+        config = self.config.quarantine
+        limits = SandboxLimits(config.timeout_s, config.memory_bytes)
+        child = Sandbox(sandbox.COMMAND, self.config, limits)
+        return Quarantine(self.attempts, child, self.table, self.metrics.suspected)
 
     def _delivery(self) -> Delivery:
         config = self.config.delivery

@@ -99,6 +99,16 @@ METRICS = (
         ("event",),
     ),
     Metric("stream_infer_state_entities", "gauge", "Entities remembered."),
+    Metric(
+        "stream_infer_suspect_partitions",
+        "gauge",
+        "Owned partitions where workers died before; their records are tried in the sandbox first.",
+    ),
+    Metric(
+        "stream_infer_sandbox_deaths_total",
+        "counter",
+        "Times that records killed the sandbox. Those found guilty are rejects with the error process_killed.",
+    ),
     Metric("stream_infer_state_bytes", "gauge", "Memory of the entity table."),
     Metric("stream_infer_state_flushed_total", "counter", "Entity states written to the state topic."),
     Metric("stream_infer_state_expired_total", "counter", "Idle entities forgotten."),
@@ -222,6 +232,11 @@ class Metrics:
 
     def state(self, entity_count: int, bytes_count: int) -> None:
         """Set the size of the entity table."""
+    def suspected(self, partitions_count: int, deaths_count: int) -> None:
+        """Set how many partitions are suspect, and count deaths in the sandbox."""
+        self._set("suspect_partitions", partitions_count)
+        self._inc("sandbox_deaths_total", deaths_count)
+
         self._set("state_entities", entity_count)
         self._set("state_bytes", bytes_count)
 
