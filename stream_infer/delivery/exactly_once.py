@@ -9,13 +9,14 @@ The rules, each with the failure it prevents:
 5. A fatal error, an unclassified one, or an EndTxn whose answer was not seen ends the *producer*: a new one fences
    whatever request is still on its way (the late EndTxn, client_log.py).
 6. After anything but a clean commit the caller goes back to the positions that the broker has, never to
-   remembered ones: the commit may have happened.
+   remembered ones: the commit may have happened. Only where the offsets were not even sent and the abort was answered
+   with a plain yes is it ``known`` that they are the same.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
@@ -33,17 +34,20 @@ _INIT_TIMEOUT_S = 5.0
 _CLOSE_TIMEOUT_S = 2.0
 
 
-def _nothing(_: Iterable[int]) -> list[TopicPartition]:
+def _nothing(_: dict[int, int]) -> list[TopicPartition]:
     return []
 
 
 class ExactlyOnce:
     """One transaction at a time; see the module for its rules.
 
+    It is never committed inside a rebalance: whether the partitions were lost before is not reliably told.
     ``ready_timeout_s`` bounds how long a broker may refuse a new producer; ``progress`` is called while waiting,
     ``rebuilt`` with the reason when a producer was replaced. ``beside`` gives the offsets of other topics that go in
     with the input's of these partitions, ``note`` what is committed beside an offset for whoever restores from it.
     """
+
+    commits_when_revoked = False
 
     def __init__(
         self,
@@ -54,7 +58,7 @@ class ExactlyOnce:
         ready_timeout_s: float,
         progress: Callable[[], None],
         rebuilt: Callable[[str], None],
-        beside: Callable[[Iterable[int]], list[TopicPartition]] = _nothing,
+        beside: Callable[[dict[int, int]], list[TopicPartition]] = _nothing,
         note: Callable[[int, int], str],
     ) -> None:
         self.ledger = Ledger()
@@ -97,6 +101,7 @@ class ExactlyOnce:
     ) -> None:
         """End the transaction with these positions (rules 2 to 6)."""
         self.ledger.check()
+        sent = False
         try:
             self.begin()
             state()
@@ -105,28 +110,31 @@ class ExactlyOnce:
                 TopicPartition(self._input_topic, *entry, self._note(*entry)) for entry in positions.items()
             ]
             offsets += self._beside(positions)
+            sent = True
             metadata = membership().metadata
             self._until_done(lambda: self._outbox.producer.send_offsets_to_transaction(offsets, metadata))
             self._until_done(self._outbox.producer.commit_transaction)
         except (KafkaException, NotAMember, Undone) as failure:
-            self._undo(failure)
+            self._undo(failure, sent=sent)
         self._end()
         if self._outbox.unanswered():
             self._rebuild("commit_unanswered")
 
-    def abort(self, reason: str) -> None:
-        """Drop the open transaction, if any."""
+    def abort(self, reason: str) -> bool:
+        """Drop the open transaction, if any; True where the broker said a plain yes."""
         if self.opened_at is None:
-            return
+            return True
         _LOG.info("abort", reason=reason)
         self._end()
         try:
             self._until_done(self._outbox.producer.abort_transaction)
         except KafkaException as failure:
             self._rebuild(error_of(failure).name())
-            return
+            return False
         if self._outbox.unanswered():
             self._rebuild("abort_unanswered")
+            return False
+        return True
 
     def close(self) -> None:
         """Abort what is open, if the brokers answer, and let go of the producer; else they end it themselves."""
@@ -136,14 +144,14 @@ class ExactlyOnce:
                 self._outbox.producer.abort_transaction(_CLOSE_TIMEOUT_S)
         self._outbox.close()
 
-    def _undo(self, failure: Exception) -> NoReturn:
+    def _undo(self, failure: Exception, *, sent: bool = False) -> NoReturn:
         """End a transaction that failed, by abort or by a new producer; always raises Undone."""
         undone = Undone.by(failure, "transaction")
         if isinstance(failure, KafkaException) and _is_fatal(failure):
             self._end()
             self._rebuild(undone.cause)
-        else:
-            self.abort(undone.cause)
+        elif self.opened_at is not None:
+            undone.known = self.abort(undone.cause) and not sent
         raise undone from failure
 
     def _rebuild(self, reason: str) -> None:
