@@ -1,0 +1,139 @@
+"""Three brokers, and who leads what: for faults that choose their victim."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from stream_infer.embedded import EmbeddedKafka
+
+__all__ = ["NODES", "Cluster", "java_hash"]
+
+NODES = (1, 2, 3)
+_INTERNAL_PARTITIONS = 5
+_SETTINGS = {
+    "offsets.topic.num.partitions": str(_INTERNAL_PARTITIONS),
+    "transaction.state.log.num.partitions": str(_INTERNAL_PARTITIONS),
+    "log.retention.ms": "-1",
+    "log.retention.bytes": "-1",
+}
+
+
+class Cluster:
+    """A context manager of the cluster under test. Not for several threads.
+
+    ``settings`` are broker settings, ``kafka`` makes the cluster (another version of Kafka, say).
+    """
+
+    def __init__(
+        self,
+        say: Callable[[str], None] = print,
+        settings: dict[str, str] | None = None,
+        kafka: Callable[..., EmbeddedKafka] = EmbeddedKafka,
+    ) -> None:
+        self.kafka = kafka(3, settings=_SETTINGS | (settings or {}), progress=say)
+        self.down: set[int] = set()
+        self.paused: set[int] = set()
+        self._admin: Any = None
+
+    def __enter__(self) -> Self:
+        self.kafka.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kafka.stop()
+
+    @property
+    def servers(self) -> str:
+        """Bootstrap servers, all three."""
+        return self.kafka.bootstrap_servers
+
+    @property
+    def version(self) -> str:
+        """Of Kafka."""
+        return getattr(self.kafka, "version", "4.3.1")
+
+    def kill(self, node: int) -> None:
+        """End a broker as kill -9 does."""
+        self.kafka.kill(node)
+        self.down.add(node)
+        self.paused.discard(node)
+
+    def pause(self, node: int) -> None:
+        """Freeze a broker."""
+        self.kafka.pause(node)
+        self.paused.add(node)
+
+    def resume(self, node: int) -> None:
+        """Let a frozen broker go on."""
+        self.kafka.resume(node)
+        self.paused.discard(node)
+
+    def restart(self, node: int) -> None:
+        """Start a broker again, ended in good order first if it runs."""
+        self.kafka.restart(node)
+        self.down.discard(node)
+        self.paused.discard(node)
+
+    def heal(self) -> None:
+        """Every broker runs, and every partition has all its copies in step."""
+        for node in sorted(self.paused):
+            self.resume(node)
+        for node in sorted(self.down):
+            self.restart(node)
+
+    def leader_of(self, topic: str, partition: int) -> int | None:
+        """The node that leads a partition; None while there is none, or no answer."""
+        try:
+            found = self._client().list_topics(topic, timeout=5).topics[topic].partitions.get(partition)
+        except KafkaException:
+            return None
+        return found.leader if found is not None and found.leader in NODES else None
+
+    def group_coordinator(self, group: str) -> int | None:
+        """The node that holds a consumer group."""
+        return self.leader_of("__consumer_offsets", java_hash(group) % _INTERNAL_PARTITIONS)
+
+    def transaction_coordinator(self, transactional_id: str) -> int | None:
+        """The node that holds a transactional id."""
+        return self.leader_of("__transaction_state", java_hash(transactional_id) % _INTERNAL_PARTITIONS)
+
+    def wait_whole(self, topics: list[str], timeout_s: float = 120.0) -> None:
+        """Wait until every partition of these topics has a leader and all its copies in step."""
+        deadline = time.monotonic() + timeout_s
+        while not self._whole(topics):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"partitions of {topics} are not whole after {timeout_s:g} s")
+            time.sleep(0.2)
+
+    def _whole(self, topics: list[str]) -> bool:
+        try:
+            listed = self._client().list_topics(timeout=5).topics
+        except KafkaException:
+            return False
+        parts = (
+            [p for topic in topics for p in listed[topic].partitions.values()]
+            if listed.keys() >= set(topics)
+            else []
+        )
+        return bool(parts) and all(p.leader in NODES and len(p.isrs) == len(p.replicas) for p in parts)
+
+    def _client(self) -> Any:
+        if self._admin is None:
+            quiet: dict[str, Any] = {"log_level": 0, "error_cb": lambda _: None}
+            self._admin = AdminClient(
+                {"bootstrap.servers": self.servers, "reconnect.backoff.max.ms": 500} | quiet
+            )
+        return self._admin
+
+
+def java_hash(text: str) -> int:
+    """Java's String.hashCode without its sign: how Kafka spreads groups and transactional ids."""
+    value = 0
+    for letter in text:
+        value = (31 * value + ord(letter)) & 0xFFFFFFFF
+    return value & 0x7FFFFFFF

@@ -1,0 +1,296 @@
+"""One run: a deployment, its workers, the ledger, the reader through the faults, and the end in quiet."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.chaos.cluster import Cluster
+from tests.chaos.evidence import Sample
+from tests.chaos.ledger import Ledger
+from tests.chaos.process import ChaosWorker
+from tests.chaos.reader import OutputReader, Topics, offsets_of
+from tests.kafka.deployment import Deployment
+
+__all__ = ["Fault", "Options", "Rig", "Start"]
+
+_LOOK_S = 0.1
+_SAMPLE_EVERY_S = 2.0
+_RESTART_AFTER_S = 0.5
+_QUIET_WITHIN_S = 180.0
+_RESTARTS_MAX = 200
+_READY_S = 300.0  # the first worker of a machine compiles
+_BASE: dict[str, dict[str, Any]] = {
+    "delivery": {"transaction_timeout_ms": 5_000},
+    "kafka.consumer": {},
+    "batch": {"max_events": 1000},
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is set up; ``settings`` are sections of the workers' settings file."""
+
+    seed: int
+    protocol: str = "consumer"
+    duration_s: float = 60.0
+    workers: int = 3
+    partitions: int = 6
+    rate: float = 3_000.0
+    poison: float = 0.01
+    slots: bool = True
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something done to the system, ``at_s`` (wall clock) after the epoch."""
+
+    at_s: float
+    kind: str
+    target: str
+
+
+@dataclass
+class Start:
+    """A worker about to start: what ``Rig.before_start`` may still change."""
+
+    slot: int
+    environment: dict[str, str]
+
+
+class Rig:
+    """A context manager around one run; for one thread, the scenario's."""
+
+    def __init__(self, cluster: Cluster, model: Path, folder: Path, options: Options) -> None:
+        self.cluster = cluster
+        self.options = options
+        self.folder = folder
+        self.random = random.Random(options.seed)
+        self.workers: list[ChaosWorker] = []
+        self.faults: list[Fault] = []
+        self.exits: Counter[str] = Counter()
+        self.samples: list[Sample] = []
+        self.measured: dict[str, list[float]] = {}
+        self.closing = ExitStack()
+        self.before_start: list[Callable[[Start], None]] = []
+        self.deployment = Deployment(
+            cluster.servers, folder, model, options.partitions, settings=_settings(options)
+        )
+        self.topics = Topics(self.deployment.app, options.partitions)
+        self.ledger = Ledger(
+            cluster.servers,
+            self.topics.input,
+            options.partitions,
+            options.rate,
+            poison=options.poison,
+            seed=options.seed,
+        )
+        self.live = OutputReader(cluster.servers, self.topics)
+        self.began_s = 0.0
+        self._deadline_s = 0.0
+        self._sampled_s = 0.0
+        self._starts: dict[int, dict[str, Any]] = {}
+        self._started_count = 0
+        self._known_dead: set[int] = set()
+
+    def __enter__(self) -> Self:
+        self.deployment.open()
+        wanted = NewTopic(self.topics.manifest, 1, -1)
+        admin = AdminClient({"bootstrap.servers": self.cluster.servers})
+        admin.create_topics([wanted])[wanted.topic].result(30)
+        for slot in range(self.options.workers):
+            self.start(slot)
+        for worker in self.workers:
+            worker.wait_ready(_READY_S)
+        self.live.start()
+        self.ledger.start()
+        self.began_s = time.time()
+        self._deadline_s = time.monotonic() + self.options.duration_s
+        self._wait_first_scores()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.close()
+        for worker in self.workers:
+            if worker.alive:
+                worker.kill()
+        self.ledger.finish(5)
+        self.cluster.heal()
+        self.deployment.close()
+
+    @property
+    def count(self) -> int:
+        """How many slots have a worker, dead ones included."""
+        return len(self.workers)
+
+    def now_s(self) -> float:
+        """Wall clock, as the fault log has it."""
+        return time.time()
+
+    def goes_on(self) -> bool:
+        """Whether the duration is not over."""
+        return time.monotonic() < self._deadline_s
+
+    def fault(self, kind: str, target: object = "") -> None:
+        """Note a fault that is about to be done."""
+        self.faults.append(Fault(time.time(), kind, str(target)))
+
+    def start(
+        self,
+        slot: int,
+        *,
+        bootstrap: str | None = None,
+        patches: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        **settings: str,
+    ) -> ChaosWorker:
+        """Start a worker in a slot, a new one or in place of a dead one; it will be restarted in the same way.
+
+        ``settings`` are SECTION__KEY=value. Does not wait until it is ready.
+        """
+        self._starts[slot] = {
+            "bootstrap": bootstrap,
+            "patches": patches,
+            "environment": environment,
+            **settings,
+        }
+        variables = {f"STREAM_INFER__{name}": value for name, value in settings.items()}
+        variables |= environment or {}
+        variables |= {"CHAOS_MANIFEST_TOPIC": self.topics.manifest, "CHAOS_PATCHES": ",".join(patches)}
+        if bootstrap is not None:
+            variables["STREAM_INFER__KAFKA__BOOTSTRAP_SERVERS"] = bootstrap
+        if self.options.slots:
+            variables.setdefault("STREAM_INFER__DELIVERY__SLOT", str(slot))
+        start = Start(slot, variables)
+        for hook in self.before_start:
+            hook(start)
+        log = self.folder / f"worker-{slot}-{self._started_count}.log"
+        self._started_count += 1
+        worker = ChaosWorker(self.deployment.config, log, start.environment)
+        if slot < len(self.workers):
+            assert not self.workers[slot].alive, f"slot {slot} has a worker"
+            self.workers[slot] = worker
+        else:
+            self.workers.append(worker)
+        return worker
+
+    def restart(self, slot: int) -> ChaosWorker:
+        """Start the worker of a slot again as it was started before."""
+        return self.start(slot, **self._starts[slot])
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; workers that ended by themselves are restarted, as a supervisor would."""
+        until = time.monotonic() + seconds
+        while True:
+            self.look()
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(_LOOK_S, left))
+
+    def look(self) -> None:
+        """Take samples, and restart what ended by itself."""
+        now = time.monotonic()
+        if now - self._sampled_s >= _SAMPLE_EVERY_S:
+            self._sampled_s = now
+            self.samples += [s for w in self.workers if not w.stopped and (s := w.sample()) is not None]
+        for slot, worker in enumerate(self.workers):
+            code = worker.process.poll()
+            if code is None or worker.pid in self._known_dead or code < 0:
+                continue  # a negative code is a signal: the scenario's own doing
+            self._known_dead.add(worker.pid)
+            self.exits[str(code)] += 1
+            assert sum(self.exits.values()) < _RESTARTS_MAX, f"workers end by themselves: {dict(self.exits)}"
+            self.restart(slot)
+
+    def settle(self) -> None:
+        """Undo all faults, stop sending, and wait until every event is committed. Raises TimeoutError."""
+        self.closing.close()
+        self.cluster.heal()
+        for slot, worker in enumerate(self.workers):
+            worker.resume()
+            worker.limit_files(None)
+            if not worker.alive:
+                self.restart(slot)
+        self.ledger.go_on()
+        self.ledger.finish()
+        self.cluster.wait_whole(
+            [self.topics.input, self.topics.scored, self.topics.rejected, self.topics.manifest]
+        )
+        deadline = time.monotonic() + _QUIET_WITHIN_S
+        while (state := self.progress())[0] != state[1]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"committed {state[0]} of {state[1]}; workers ended: {dict(self.exits)}")
+            self.wait(0.3)
+
+    def progress(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Committed offsets and ends of the input, by partition; no committed ones while they are in doubt."""
+        places = [(self.topics.input, p) for p in range(self.options.partitions)]
+        ends = {
+            p: end for (_, p), end in offsets_of(self.cluster.servers, places, "read_uncommitted").items()
+        }
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.cluster.servers,
+                "group.id": self.deployment.app,
+                "isolation.level": "read_committed",
+                "log_level": 0,
+            }
+        )
+        try:
+            found = consumer.committed([TopicPartition(*place) for place in places], 5)
+            return {tp.partition: max(0, tp.offset) for tp in found}, ends
+        except KafkaException:
+            return {}, ends
+        finally:
+            consumer.close()
+
+    def stop_workers(self) -> None:
+        """SIGTERM to all, and wait; their exit codes are noted."""
+        for worker in self.workers:
+            worker.resume()
+        for worker in self.workers:
+            if worker.alive:
+                self.exits[f"drain {worker.stop(60)}"] += 1
+
+    def facts(self) -> dict[str, Any]:
+        """What a report says of the set-up."""
+        o = self.options
+        return {
+            "workers": o.workers,
+            "partitions": o.partitions,
+            "rate": o.rate,
+            "poison": o.poison,
+            "slots": o.slots,
+            "settings": json.loads(json.dumps(self.deployment.settings)),
+        }
+
+    def _wait_first_scores(self) -> None:
+        deadline = time.monotonic() + 120
+        while not self.live.parts:
+            assert time.monotonic() < deadline, "no scores: " + "\n".join(
+                w.text()[-1500:] for w in self.workers
+            )
+            self.wait(0.1)
+
+
+def _settings(options: Options) -> dict[str, dict[str, Any]]:
+    merged: dict[str, dict[str, Any]] = {name: dict(values) for name, values in _BASE.items()}
+    merged["kafka"] = {"group_protocol": options.protocol}
+    if options.protocol == "classic":
+        merged["kafka.consumer"] |= {"session.timeout.ms": 3_000, "heartbeat.interval.ms": 500}
+    for section, values in options.settings.items():
+        merged.setdefault(section, {}).update(values)
+    # [kafka] must come before [kafka.consumer], or TOML sees it twice
+    return dict(sorted(merged.items()))
