@@ -78,6 +78,7 @@ class Scorer:
             judged.share,
             pushed.window_full,
             pushed.time_order,
+            judged.alert,
         )
         unscored = _unscored(columns, judged.finite, failures)
         if len(good) < len(scores):

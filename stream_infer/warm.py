@@ -41,8 +41,9 @@ def warm_up(
 def _row(features: int) -> tuple[Batch, Columns, Scores]:
     """One made-up row, decoded and scored."""
     whole, one = np.zeros(1, np.int64), np.ones(1)
+    none = np.zeros(1, np.uint8)
     partition, yes = np.zeros(1, np.int32), np.ones(1, np.bool_)
     batch = Batch(np.zeros(1, np.uint8), whole + 1, ~yes, partition, whole, whole, Blobs.of([None]))
     columns = Columns(whole, Text.of([b"warm"]), None, whole, np.zeros((1, features)))
     top, share = np.full((1, TOP), NONE, np.int32), np.zeros((1, TOP), np.float32)
-    return batch, columns, Scores(one, one, yes, top, share, yes, np.zeros(1, np.uint8))
+    return batch, columns, Scores(one, one, yes, top, share, yes, none, none)

@@ -42,6 +42,7 @@ class Values(NamedTuple):
     score: NDArray[np.uint64]
     threshold: NDArray[np.uint64]
     is_anomaly: NDArray[np.bool_]
+    alert: NDArray[np.uint8]
     top: NDArray[np.int32]
     share: NDArray[np.uint32]
     window_full: NDArray[np.bool_]
@@ -141,7 +142,8 @@ def encode_rows(
         pos = _put_bits(buffer, pos, values.score[row], 8)
         pos = _put_bits(buffer, pos, values.threshold[row], 8)
         buffer[pos] = values.is_anomaly[row]
-        pos = _put_contributions(buffer, pos + 1, row, constants, values)
+        pos = _put_long(buffer, pos + 1, np.int64(values.alert[row]))
+        pos = _put_contributions(buffer, pos, row, constants, values)
         buffer[pos] = values.window_full[row]
         pos = _put_long(buffer, pos + 1, np.int64(values.time_order[row]))
         pos = _put(buffer, pos, constants.model, 0, len(constants.model))

@@ -80,6 +80,7 @@ def _values(batch: Batch, columns: Columns, scores: Scores) -> Values:
         score=np.array(scores.score, np.float64).view(np.uint64),
         threshold=np.array(scores.threshold, np.float64).view(np.uint64),
         is_anomaly=np.array(scores.is_anomaly, np.bool_),
+        alert=np.array(scores.alert, np.uint8),
         top=np.array(scores.top, np.int32, order="C"),
         share=np.array(scores.share, np.float32, order="C").view(np.uint32),
         window_full=np.array(scores.window_full, np.bool_),

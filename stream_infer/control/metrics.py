@@ -42,6 +42,7 @@ METRICS = (
     Metric("stream_infer_events_total", "counter", "Records polled; each ends as scored or rejected."),
     Metric("stream_infer_scored_total", "counter", "Events scored."),
     Metric("stream_infer_anomalies_total", "counter", "Scored events at or over their threshold."),
+    Metric("stream_infer_alerts_total", "counter", "Alerts that began: one per anomaly, however long."),
     Metric(
         "stream_infer_rejects_total",
         "counter",
@@ -98,7 +99,6 @@ METRICS = (
         "Changes of the assignment, by what happened: assigned, revoked or lost.",
         ("event",),
     ),
-    Metric("stream_infer_state_entities", "gauge", "Entities remembered."),
     Metric(
         "stream_infer_suspect_partitions",
         "gauge",
@@ -109,6 +109,7 @@ METRICS = (
         "counter",
         "Times that records killed the sandbox. Those found guilty are rejects with the error process_killed.",
     ),
+    Metric("stream_infer_state_entities", "gauge", "Entities remembered."),
     Metric("stream_infer_state_bytes", "gauge", "Memory of the entity table."),
     Metric("stream_infer_state_flushed_total", "counter", "Entity states written to the state topic."),
     Metric("stream_infer_state_expired_total", "counter", "Idle entities forgotten."),
@@ -183,6 +184,7 @@ class Metrics:
         """Count the scored events of a batch."""
         self._inc("scored_total", len(scores))
         self._inc("anomalies_total", int(np.count_nonzero(scores.is_anomaly)))
+        self._inc("alerts_total", int(np.count_nonzero(scores.alert == 1)))
         self._inc("late_total", int(np.count_nonzero(scores.time_order == 1)))
         self._inc("repeated_total", int(np.count_nonzero(scores.time_order == 2)))
 
@@ -230,13 +232,13 @@ class Metrics:
         """Count a change of the assignment: assigned, revoked or lost."""
         self._inc("rebalances_total", 1, event)
 
-    def state(self, entity_count: int, bytes_count: int) -> None:
-        """Set the size of the entity table."""
     def suspected(self, partitions_count: int, deaths_count: int) -> None:
         """Set how many partitions are suspect, and count deaths in the sandbox."""
         self._set("suspect_partitions", partitions_count)
         self._inc("sandbox_deaths_total", deaths_count)
 
+    def state(self, entity_count: int, bytes_count: int) -> None:
+        """Set the size of the entity table."""
         self._set("state_entities", entity_count)
         self._set("state_bytes", bytes_count)
 

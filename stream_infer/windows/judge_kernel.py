@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.kernel import allocating_kernel, kernel
+from stream_infer.windows.alert_kernel import NO_ALERT, alert_step
 from stream_infer.windows.layout import NONE
 from stream_infer.windows.profiles import Known
 
@@ -26,7 +27,7 @@ class Judged(NamedTuple):
     ``score``, ``threshold`` float64 (m), ``is_anomaly`` bool (m), ``top`` int32 and ``share`` float32 (m, TOP) are
     those of Scores. ``raw`` float64 (m, T): mean over features of the smoothed error, before the scale. ``finite``
     bool (m): False where the model's errors, or the score, were not; errors that are not finite leave the smoothed
-    ones as they were.
+    ones as they were. ``alert`` uint8 (m): where the row stands to an alert (alert_kernel).
     """
 
     score: NDArray[np.float64]
@@ -36,6 +37,7 @@ class Judged(NamedTuple):
     share: NDArray[np.float32]
     raw: NDArray[np.float64]
     finite: NDArray[np.bool_]
+    alert: NDArray[np.uint8]
 
 
 @kernel
@@ -105,6 +107,8 @@ def judge_rows(
     smoothing: NDArray[np.float64],
     clip: NDArray[np.float64],
     smoothed_at: int,
+    release_ratio: float,
+    release_rows: int,
     out: Judged,
 ) -> None:
     """Judge the rows strictly one after the other: each one's smoothed errors are the next one's start."""
@@ -113,16 +117,19 @@ def judge_rows(
     out.share[:] = 0
     out.top[:] = NONE
     for i in range(len(where)):
-        profile = slots[where[i]].profile
+        slot = slots[where[i]]
+        profile = slot.profile
         smoothed = rows[where[i], smoothed_at : smoothed_at + terms * width].reshape(terms, width)
         if first[i]:
             smoothed[:] = np.nan
+            slot.alert = 0
         finite = True
         for t in range(terms):
             finite &= _square(errors[i, t], known.inverse_sd[profile, t], clip[t], e[t])
         out.finite[i] = finite
         out.threshold[i] = known.threshold[profile]
         out.is_anomaly[i] = False
+        out.alert[i] = NO_ALERT
         out.score[i] = np.nan
         out.raw[i] = np.nan
         if not finite:
@@ -134,6 +141,11 @@ def judge_rows(
             score += total * known.weight[profile, t]
         out.score[i] = score
         out.finite[i] = math.isfinite(score)
+        if not out.finite[i]:
+            continue
         out.is_anomaly[i] = score >= out.threshold[i]
+        out.alert[i], slot.alert = alert_step(
+            slot.alert, score, out.threshold[i], release_ratio, release_rows
+        )
         if out.is_anomaly[i]:
             _contributions(smoothed, known.weight[profile], score, out.top[i], out.share[i])

@@ -21,7 +21,8 @@ In the state topic an entity is one record, key ``b"e"`` + entity, little-endian
     8   i64  as_of: every row of the partition below this offset is in the state
     16  i64  newest time of the entity, epoch ms
     24  i64  rows the entity has had
-    32  f32  the row
+    32  i32  calm rows that the alert still wants, 0 without an alert
+    36  f32  the row
     -4  u32  CRC-32 of all that is before it
 
 Nothing is rounded on the way, so scores after a restore are equal to the last bit.
@@ -64,7 +65,8 @@ SLOT = np.dtype(
         ("partition", np.int32),  # NONE while the slot is free
         ("profile", np.int32),  # row of Profiles
         ("next", np.int32),  # the slot behind this one in its partition's dirty queue, or in the free list
-        ("unused", np.int64),  # fills the cache line
+        ("alert", np.int32),  # calm rows that its alert still wants, 0 without an alert
+        ("unused", np.int32),  # fills the cache line
     ],
     align=True,
 )
@@ -78,7 +80,8 @@ class Layout:
     ``window`` W: rows a window holds, the newest included. ``features`` F. ``terms`` T: errors the model gives
     per feature. ``smoothing``: EWMA rate per term, 1.0 for none. ``clip``: bound per term of the squared error.
     ``missing``: what happens to a row that lacks a feature; ``impute`` takes the entity's previous value, its centre
-    where there is none. Raises ModelError for a layout that cannot be.
+    where there is none. ``release_ratio`` and ``release_rows`` end an alert (alert_kernel). Raises ModelError for a
+    layout that cannot be.
     """
 
     window: int
@@ -87,6 +90,8 @@ class Layout:
     smoothing: tuple[float, ...]
     clip: tuple[float, ...]
     missing: Literal["impute", "reject"] = "impute"
+    release_ratio: float = 0.7
+    release_rows: int = 10
 
     def __post_init__(self) -> None:
         if min(self.window, self.features, self.terms) < 1:
@@ -99,6 +104,8 @@ class Layout:
             raise ModelError("smoothing must lie in (0, 1] and clip in (0, 1e30]")
         if self.missing not in {"impute", "reject"}:
             raise ModelError(f"missing must be 'impute' or 'reject', not {self.missing!r}")
+        if not (0 < self.release_ratio <= 1 and 1 <= self.release_rows <= 1_000_000):
+            raise ModelError("release_ratio must lie in (0, 1] and release_rows in 1 to 1,000,000")
 
     @cached_property
     def fingerprint(self) -> int:

@@ -18,7 +18,7 @@ __all__ = ["KNOWN", "UNKNOWN", "Encoded", "StateCodec", "StateRecords"]
 KNOWN, UNKNOWN = range(2)
 """Kinds of state records: of an entity that training saw (no running statistics), and of one it did not."""
 
-_VERSION = 1
+_VERSION = 2
 _HEAD = struct.Struct("<BBHI")
 _FIELDS = ("as_of", "last_time_ms", "count")
 
@@ -69,7 +69,7 @@ class StateCodec:
         """Records of n entities of one kind, given their slots and rows."""
         records = np.zeros(len(slots), self._dtypes[kind])
         records["head"] = np.frombuffer(self._heads[kind], np.uint8)
-        for name in _FIELDS:
+        for name in (*_FIELDS, "alert"):
             records[name] = slots[name]
         records["row"] = rows[:, : self._lengths[kind]]
         values = records.view(np.uint8)
@@ -92,12 +92,12 @@ class StateCodec:
         return None
 
     def decode(self, values: Sequence[bytes], kind: int) -> NDArray[np.void]:
-        """Fields as_of, last_time_ms, count and row of n records of one kind."""
+        """Fields as_of, last_time_ms, count, alert and row of n records of one kind."""
         return np.frombuffer(b"".join(values), self._dtypes[kind])
 
 
 def _record_dtype(row_length: int) -> np.dtype[np.void]:
     fields: list[tuple[object, ...]] = [("head", np.uint8, (_HEAD.size,))]
     fields += [(name, "<i8") for name in _FIELDS]
-    fields += [("row", "<f4", (row_length,)), ("crc", "<u4")]
+    fields += [("alert", "<i4"), ("row", "<f4", (row_length,)), ("crc", "<u4")]
     return np.dtype(fields)

@@ -153,6 +153,7 @@ class EntityTable:
             share=np.empty((m, TOP), np.float32),
             raw=np.empty((m, terms)),
             finite=np.empty(m, np.bool_),
+            alert=np.empty(m, np.uint8),
         )
         judge_rows(
             self._index.slots,
@@ -164,6 +165,8 @@ class EntityTable:
             self._smoothing,
             self._clip,
             self.layout.smoothed_at,
+            self.layout.release_ratio,
+            self.layout.release_rows,
             judged,
         )
         return judged
@@ -304,7 +307,7 @@ class EntityTable:
         if kind == KNOWN:
             lacking = self._index.slots["profile"][numbers] == self.profiles.fleet
         decoded = self._codec.decode(list(records.values()), kind)
-        for name in ("as_of", "last_time_ms", "count"):
+        for name in ("as_of", "last_time_ms", "count", "alert"):
             self._index.slots[name][numbers] = decoded[name]
         self._rows[numbers, : decoded["row"].shape[1]] = decoded["row"]
         self._free(numbers[lacking])

@@ -167,6 +167,7 @@ def scores(anomalies, orders):
         np.zeros((count, 3), np.float32),
         np.ones(count, bool),
         np.asarray(orders, np.uint8),
+        np.arange(count, dtype=np.uint8),
     )
 
 
@@ -204,6 +205,7 @@ def test_metrics_count_batches(client, metrics):
     assert value("batch_events_sum") == 103
     assert value("scored_total") == 3
     assert value("anomalies_total") == 1
+    assert value("alerts_total") == 1
     assert value("late_total") == 1
     assert value("repeated_total") == 1
     assert value("rejects_total", stage="decode", error="truncated") == 2

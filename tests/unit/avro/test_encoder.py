@@ -17,6 +17,7 @@ from tests.unit.avro.avro_data import batch_of, encode, framed
 
 SCHEMA = fastavro.parse_schema(json.loads(schemas.text("scored_event")))
 ORDER = ["in_order", "late", "repeated"]
+ALERT = ["none", "begins", "continues", "ends"]
 NAMES = ["cpu", "mémoire", "x" * 80]
 SHARES = st.floats(0, 1, width=32)
 
@@ -28,6 +29,7 @@ ROW = st.fixed_dictionaries(
         "score": st.floats(allow_nan=False),
         "threshold": st.floats(allow_nan=False),
         "is_anomaly": st.booleans(),
+        "alert": st.integers(0, 3),
         "top": st.lists(st.tuples(st.integers(-1, 2), SHARES), min_size=3, max_size=3),
         "window_full": st.booleans(),
         "time_order": st.integers(0, 2),
@@ -57,6 +59,7 @@ def columns_of(rows, indices, *, with_ids):
         np.array([[share for _, share in row["top"]] for row in rows], np.float32).reshape(-1, 3),
         array("window_full", np.bool_),
         array("time_order", np.uint8),
+        array("alert", np.uint8),
     )
     return columns, scores
 
@@ -70,6 +73,7 @@ def expected(row, *, with_id):
             {"feature": NAMES[feature], "share": share} for feature, share in row["top"] if feature >= 0
         ],
         "time_order": ORDER[row["time_order"]],
+        "alert": ALERT[row["alert"]],
         "model_name": "smd",
         "model_version": "2026-01",
         "source_topic": "events.in",

@@ -46,6 +46,7 @@ class _Entity:
     greatest: list[float] = field(default_factory=list)
     mean: list[float] = field(default_factory=list)
     variance: list[float] = field(default_factory=list)
+    calm: int | None = None  # None without an alert
 
 
 class Reference:
@@ -137,10 +138,23 @@ class Reference:
             shares = {f: parts[f] / score for f in best if parts[f] > 0}
         return score, score >= profiles.threshold[number], shares
 
+    def alert(self, partition: int, name: bytes, score: float) -> str:
+        """Where the row just given stands to an alert; counts calm rows upwards, where the kernel counts down."""
+        entity, threshold = self.entities[partition, name], self.profiles.threshold[self._number(name)]
+        if entity.calm is None:
+            entity.calm = 0 if score >= threshold else None
+            return "none" if entity.calm is None else "begins"
+        entity.calm = entity.calm + 1 if score < self.layout.release_ratio * threshold else 0
+        if entity.calm == self.layout.release_rows:
+            entity.calm = None
+            return "ends"
+        return "continues"
+
 
 def layout_of(window: int, features: int, terms: int = 1, missing: str = "impute") -> Layout:
     """A layout with usual smoothing and clip."""
-    return Layout(window, features, terms, (0.1, 0.4, 1.0)[:terms], (1000.0, 30.0, 5.0)[:terms], missing)  # type: ignore[arg-type]
+    rates, bounds = (0.1, 0.4, 1.0)[:terms], (1000.0, 30.0, 5.0)[:terms]
+    return Layout(window, features, terms, rates, bounds, missing, 0.6, 2)  # type: ignore[arg-type]
 
 
 def profiles_of(layout: Layout, names: tuple[bytes, ...], seed: int = 0) -> Profiles:

@@ -68,6 +68,8 @@ def test_scores_equal_the_reference(stream) -> None:
         for i, (partition, name, _, x) in enumerate(part):
             outcome = reference.row(partition, name, time_ms[start + i], np.array(x, np.float64))
             _assert_equal(scores, i, outcome)
+            alert = reference.alert(partition, name, scores.score[i])
+            assert ("none", "begins", "continues", "ends")[scores.alert[i]] == alert
 
 
 def _assert_equal(scores: Scores, i: int, outcome: Outcome) -> None:

@@ -61,6 +61,7 @@ class Run:
             self.seen[partition, o].add(None)
         for i, o in enumerate(offset[kept].tolist()):
             told = (scores.score[i], scores.is_anomaly[i], scores.window_full[i], scores.time_order[i])
+            told = (*told, scores.alert[i])
             self.seen[partition, o].discard(None)
             self.seen[partition, o].add(
                 (*map(float, told), *scores.top[i].tolist(), *scores.share[i].tolist())

@@ -41,10 +41,10 @@ def test_the_layout_of_a_record_is_the_documented_one() -> None:
     (known_key, known), (unknown_key, unknown) = records.pairs()
 
     assert (known_key, unknown_key) == (b"ea", b"enew")
-    assert len(known) == 32 + 4 * (2 * 2 + 2) + 4
+    assert len(known) == 36 + 4 * (2 * 2 + 2) + 4
     assert len(unknown) == len(known) + 4 * 5 * 2
-    assert known[:4] == bytes([1, 0, 0, 0])
-    assert unknown[:4] == bytes([1, 1, 0, 0])
+    assert known[:4] == bytes([2, 0, 0, 0])
+    assert unknown[:4] == bytes([2, 1, 0, 0])
     assert int.from_bytes(known[4:8], "little") == LAYOUT.fingerprint
     assert np.frombuffer(known, "<i8", 3, 8).tolist() == [7, 0, 1]
     assert np.frombuffer(unknown, "<i8", 3, 8).tolist() == [7, 1000, 1]
@@ -102,7 +102,7 @@ def test_a_tombstone_frees_the_entity_and_the_last_record_counts() -> None:
         lambda value: value[:-1],
         lambda value: value + b"\0\0\0\0",
         lambda value: b"",
-        lambda value: b"\x02" + value[1:],
+        lambda value: b"\x01" + value[1:],
         lambda value: value[:40] + bytes([value[40] ^ 1]) + value[41:],
         lambda value: value[:4] + bytes(4) + value[8:],
     ],
