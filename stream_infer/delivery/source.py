@@ -18,7 +18,7 @@ from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
 from stream_infer.records import Batch, Blobs, HeaderColumn
 
-__all__ = ["BatchLimits", "Committed", "Rebalances", "Source", "batch_of"]
+__all__ = ["BatchLimits", "Committed", "Rebalances", "Source", "batch_of", "meet"]
 
 _LOG = get_logger(__name__)
 _PROBE_EVERY_S = 2.0
@@ -226,7 +226,7 @@ class Source:
         errors = list(map(Message.error, messages))
         if any(errors):
             for error in filter(None, errors):
-                self._meet(error)
+                meet(error)
             messages = [m for m, error in zip(messages, errors, strict=True) if error is None]
             if not messages:
                 return None
@@ -240,17 +240,6 @@ class Source:
         self._held = messages[kept:]
         self.cut_by = "max_bytes"
         return batch_of(messages[:kept])
-
-    def _meet(self, error: KafkaError) -> None:
-        code = error.code()
-        if code == KafkaError._MAX_POLL_EXCEEDED:  # noqa: SLF001
-            _LOG.warning("max.poll.interval.ms exceeded, the partitions are lost")
-        elif code in _STOPPING:
-            raise BrokerError(f"consumer: {error.str()}. Cure: {_STOPPING[code]}")
-        elif error.fatal():
-            raise BrokerError(f"consumer: fatal: {error.str()}. Cure: start the worker again")
-        else:
-            _LOG.warning("consumer error", code=error.name(), reason=error.str())
 
     def _on_assign(self, consumer: Any, assigned: list[TopicPartition]) -> None:
         numbers = [tp.partition for tp in assigned]
@@ -280,6 +269,19 @@ class Source:
             self._assigned.difference_update(numbers)
             self._paused.difference_update(numbers)
             consumer.incremental_unassign([TopicPartition(self._topic, p) for p in numbers])
+
+
+def meet(error: KafkaError) -> None:
+    """Log an error of a consumer. Raises BrokerError on what no retry mends."""
+    code = error.code()
+    if code == KafkaError._MAX_POLL_EXCEEDED:  # noqa: SLF001
+        _LOG.warning("max.poll.interval.ms exceeded, the partitions are lost")
+    elif code in _STOPPING:
+        raise BrokerError(f"consumer: {error.str()}. Cure: {_STOPPING[code]}")
+    elif error.fatal():
+        raise BrokerError(f"consumer: fatal: {error.str()}. Cure: start the worker again")
+    else:
+        _LOG.warning("consumer error", code=error.name(), reason=error.str())
 
 
 def batch_of(messages: list[Message]) -> Batch:
