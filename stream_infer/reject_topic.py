@@ -7,25 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    OFFSET_END,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    Producer,
-    TopicPartition,
-)
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from stream_infer.delivery.settings import reader_settings
 from stream_infer.errors import BrokerError
 from stream_infer.rejects import Reject, foreign
+from stream_infer.topic_reader import TopicReader, offset_of
 
 __all__ = ["Filter", "RejectTopic", "Replay", "StoredReject"]
-
-_CHUNK = 500
-_SILENCE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +46,19 @@ class Filter:
 
 
 class RejectTopic:
-    """Reads committed rejects by its own assignment: it joins no group and moves no offsets."""
+    """Reads committed rejects; it joins no group and moves no offsets."""
 
-    def __init__(self, consumer: Consumer, topic: str, timeout_s: float) -> None:
-        self._consumer = consumer
-        self._topic = topic
-        self._timeout_s = timeout_s
+    def __init__(self, reader: TopicReader) -> None:
+        self._reader = reader
 
     @classmethod
     def open(cls, client: Mapping[str, Any], extra: Mapping[str, Any], topic: str, timeout_s: float) -> Self:
         """Connect with these librdkafka settings. Close it after use."""
-        settings = reader_settings(client, extra, "stream-infer-rejects")
-        logger = logging.getLogger("stream_infer.reject_topic.client")
-        logger.addHandler(logging.NullHandler())
-        return cls(Consumer(settings, logger=logger), topic, timeout_s)
+        return cls(TopicReader.open(client, extra, topic, "output.reject_topic", timeout_s))
 
     def close(self) -> None:
         """Let the brokers go."""
-        self._consumer.close()
+        self._reader.close()
 
     def select(self, wanted: Filter) -> Iterator[StoredReject]:
         """Yield the rejects meant that are there now, partition by partition in offset order.
@@ -83,66 +66,20 @@ class RejectTopic:
         What is written meanwhile is left out. Records that are no rejects are left out, too.
         Raises BrokerError where the topic is missing or the brokers are silent for too long.
         """
-        spans = self._spans(wanted.since_ms)
-        for message in self._read(spans):
-            stored = _stored(message)
-            if stored is not None and wanted.takes(stored.reject):
-                yield stored
+        for messages in self._reader.chunks(self._reader.spans(wanted.since_ms)):
+            for stored in map(_stored, messages):
+                if stored is not None and wanted.takes(stored.reject):
+                    yield stored
 
     def record(self, partition: int, offset: int) -> StoredReject | None:
         """Return one reject; None where there is none at this place."""
-        if partition not in self._partitions():
+        if partition not in self._reader.partitions():
             return None
-        for message in self._read({partition: (offset, offset + 1)}):
-            if _offset(message) == offset:
-                return _stored(message)
+        for messages in self._reader.chunks({partition: (offset, offset + 1)}):
+            for message in messages:
+                if offset_of(message) == offset:
+                    return _stored(message)
         return None
-
-    def _partitions(self) -> list[int]:
-        try:
-            listed = self._consumer.list_topics(self._topic, timeout=self._timeout_s)
-        except KafkaException as failure:
-            raise BrokerError(f"the brokers do not answer: {failure.args[0].str()}") from None
-        described = listed.topics[self._topic]
-        if described.error is not None or not described.partitions:
-            raise BrokerError(
-                f"output.reject_topic = {self._topic} does not exist: "
-                "correct the name, or `stream-infer topics create`"
-            )
-        return sorted(described.partitions)
-
-    def _spans(self, since_ms: int) -> dict[int, tuple[int, int]]:
-        """First and last + 1 offset of every partition that has records since then."""
-        spans = {}
-        try:
-            for partition in self._partitions():
-                where = TopicPartition(self._topic, partition)
-                low, high = self._consumer.get_watermark_offsets(where, timeout=self._timeout_s)
-                if since_ms > 0:
-                    where.offset = since_ms
-                    found = self._consumer.offsets_for_times([where], timeout=self._timeout_s)[0].offset
-                    low = high if found == OFFSET_END else max(low, found)
-                if low < high:
-                    spans[partition] = (max(low, 0), high)
-        except KafkaException as failure:
-            raise BrokerError(f"the brokers do not answer: {failure.args[0].str()}") from None
-        return spans
-
-    def _read(self, spans: Mapping[int, tuple[int, int]]) -> Iterator[Message]:
-        """Records of these spans. Each partition ends at its span's end, or where the committed part ends."""
-        for partition, (first, end) in sorted(spans.items()):
-            self._consumer.assign([TopicPartition(self._topic, partition, first or OFFSET_BEGINNING)])
-            done = False
-            while not done:
-                first_message = self._consumer.poll(_SILENCE_S)
-                if first_message is None:
-                    raise BrokerError(f"{self._topic}[{partition}]: no answer for {_SILENCE_S:g} s")
-                # consume() alone would wait for a full chunk.
-                for message in (first_message, *self._consumer.consume(_CHUNK, 0)):
-                    done = done or _ends(message, end)
-                    if message.error() is None and _offset(message) < end:
-                        yield message
-        self._consumer.unassign()
 
 
 class Replay:
@@ -212,25 +149,10 @@ class Replay:
             self.failure = self.failure or error.str()
 
 
-def _ends(message: Message, end: int) -> bool:
-    """Whether a partition's span is read: by its last record, or by the end of what is committed."""
-    error = message.error()
-    if error is None:
-        return _offset(message) + 1 >= end
-    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 (that is its name)
-        return True
-    raise BrokerError(f"{message.topic()}[{message.partition()}] cannot be read: {error.str()}")
-
-
-def _offset(message: Message) -> int:
-    # Only a message that was never sent has none.
-    return cast("int", message.offset())
-
-
 def _stored(message: Message) -> StoredReject | None:
     headers = cast("list[tuple[str, bytes | None]]", message.headers() or [])
     reject = Reject.parse(headers)
     if reject is None:
         return None
     key, value = message.key(), message.value()
-    return StoredReject(cast("int", message.partition()), _offset(message), reject, key, value, headers)
+    return StoredReject(cast("int", message.partition()), offset_of(message), reject, key, value, headers)
