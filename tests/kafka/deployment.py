@@ -12,7 +12,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,21 @@ EVENT_SCHEMA = {
 }
 _PARSED = fastavro.parse_schema(EVENT_SCHEMA)
 _SCORED = fastavro.parse_schema(json.loads(own_schemas.text("scored_event")))
-_QUIET_S = 90.0
+_QUIET_S = 150.0
+_PASSING = {
+    KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_PARTITION,
+}
+"""What brokers say while they start, and what no answer looks like."""
 
 
 @dataclass(frozen=True)
@@ -273,9 +287,9 @@ class Deployment:
         deadline = time.monotonic() + timeout_s
         try:
             while True:
-                ends = {tp.partition: consumer.get_watermark_offsets(tp, 10)[1] for tp in tps}
-                now = _committed(consumer, tps)
-                if ends == now:
+                ends = _answered(lambda: {p.partition: consumer.get_watermark_offsets(p, 10)[1] for p in tps})
+                now = _answered(lambda: {p.partition: max(0, p.offset) for p in consumer.committed(tps, 5)})
+                if ends is not None and ends == now:
                     return
                 logs = "\n".join(worker.text()[-1500:] for worker in self.workers)
                 assert any(worker.process.poll() is None for worker in self.workers), logs
@@ -363,14 +377,14 @@ class Deployment:
         return "\n".join(lines) + "\n"
 
 
-def _committed(consumer: Consumer, tps: list[TopicPartition]) -> dict[int, int]:
-    """Committed offsets; none while a dead worker's transaction keeps them in doubt."""
+def _answered(ask: Callable[[], dict[int, int]]) -> dict[int, int] | None:
+    """The answer; None while there is none, as a broker restarts or a dead worker's transaction is in doubt."""
     try:
-        return {tp.partition: max(0, tp.offset) for tp in consumer.committed(tps, 5)}
+        return ask()
     except KafkaException as failure:
-        if failure.args[0].code() != KafkaError._TIMED_OUT:
+        if failure.args[0].code() not in _PASSING:
             raise
-        return {}
+        return None
 
 
 def _scored(message: Message) -> dict[str, Any]:
