@@ -17,7 +17,7 @@ demo: $(READY) ## a real Kafka, a model, real events, anomalies as they are scor
 	@$(BIN)/stream-infer demo $(ARGS)
 
 test: $(READY) ## all tests, on a real Kafka (ARGS="tests/unit" for those that need none)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(READY) ## style, formatting and types
 	$(BIN)/ruff check .
