@@ -36,19 +36,28 @@ def list_scenarios() -> None:
 @click.option("--duration", type=float, default=60.0, help="Seconds of faults.")
 @click.option("--rate", type=float, default=None, help="Events a second; default: the scenario's.")
 @click.option(
+    "--model", "given", type=click.Path(path_type=Path), default=None, help="A trained one; default: train."
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=None,
     help="Folder of reports; failed runs keep their logs.",
 )
 def run(
-    name: str, seed: int | None, protocol: str, duration: float, rate: float | None, out: Path | None
+    name: str,
+    seed: int | None,
+    protocol: str,
+    duration: float,
+    rate: float | None,
+    given: Path | None,
+    out: Path | None,
 ) -> None:
     """Run one scenario."""
     seed = random.SystemRandom().randrange(1 << 31) if seed is None else seed
     extra = {} if rate is None else {"rate": rate}
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder, Cluster() as cluster:
-        model = trained_model(Path(folder))
+        model = given or trained_model(Path(folder))
         report = run_scenario(
             name,
             cluster=cluster,

@@ -56,8 +56,8 @@ class Entries:
 class Ledger(threading.Thread):
     """Sends events at a steady rate until ``finish``; a share of them, chosen by the seed, is poison.
 
-    Event n goes to partition ``n % HOSTS % partitions``. ``acked`` are in the topic for good; ``indeterminate`` ones may
-    or may not be. ``deadly`` are injected ones that must be rejected although a model could score them.
+    Event n goes to partition ``n % HOSTS % partitions``. ``acked`` are in the topic for good, ``indeterminate``
+    ones may or may not be. ``deadly`` are injected ones that must be rejected although a model could score them.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """What a transaction holds, written into the transaction itself: how a torn one is found.
 
 A number on each record would say the same and would change what is tested: records with headers take another way
-through the sink. The manifest is one more record per transaction, and names the input positions whose results are in it.
+through the sink. The manifest is one more record per transaction; it names the input positions whose results it holds.
 """
 
 from __future__ import annotations

@@ -105,6 +105,14 @@ class Rig:
         self._known_dead: set[int] = set()
 
     def __enter__(self) -> Self:
+        try:
+            self._open()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _open(self) -> None:
         self.deployment.open()
         wanted = NewTopic(self.topics.manifest, 1, -1)
         admin = AdminClient({"bootstrap.servers": self.cluster.servers})
@@ -118,7 +126,6 @@ class Rig:
         self.began_s = time.time()
         self._deadline_s = time.monotonic() + self.options.duration_s
         self._wait_first_scores()
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.closing.close()
