@@ -1,0 +1,91 @@
+"""The Kubernetes manifests are valid, and fit the worker, its image and its defaults."""
+
+from __future__ import annotations
+
+import tomllib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stream_infer.config import parse
+
+with warnings.catch_warnings():  # it builds on a deprecated part of jsonschema
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import kubernetes_validate
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "deploy" / "kubernetes"
+VERSIONS = ["1.29", "1.37"]
+GRACE_S = 5
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((FOLDER / name).read_text("utf-8")))
+
+
+WORKER = {document["kind"]: document for document in documents("worker.yaml")}
+(SCALED,) = documents("scaling.yaml")
+POD = WORKER["StatefulSet"]["spec"]["template"]["spec"]
+(CONTAINER,) = POD["containers"]
+SETTINGS = tomllib.loads(WORKER["ConfigMap"]["data"]["worker.toml"])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("kind", WORKER)
+def test_every_manifest_is_valid(kind: str, version: str) -> None:
+    kubernetes_validate.validate(WORKER[kind], version, strict=True)
+
+
+def test_a_misspelt_field_would_be_found() -> None:
+    wrong = {**WORKER["PodDisruptionBudget"], "spec": {"maxUnavailabel": 1}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
+
+
+def test_the_settings_are_the_workers() -> None:
+    names = {entry["name"]: "stream-infer-0" for entry in CONTAINER["env"]}
+    config = parse(SETTINGS, names, Path("worker.toml"))
+
+    assert config.delivery.slot == "stream-infer-0"
+    assert config.control.host == "0.0.0.0"
+    assert config.control.port == CONTAINER["ports"][0]["containerPort"]
+    assert POD["terminationGracePeriodSeconds"] > config.delivery.drain_timeout_s + GRACE_S
+    assert str(config.model.path).startswith(
+        next(m["mountPath"] for m in CONTAINER["volumeMounts"] if m["name"] == "models")
+    )
+
+
+def test_what_selects_pods_selects_these() -> None:
+    labels = WORKER["StatefulSet"]["spec"]["template"]["metadata"]["labels"]
+    selectors = [
+        WORKER["StatefulSet"]["spec"]["selector"]["matchLabels"],
+        WORKER["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+        WORKER["Service"]["spec"]["selector"],
+        *(spread["labelSelector"]["matchLabels"] for spread in POD["topologySpreadConstraints"]),
+    ]
+    assert all(selector.items() <= labels.items() for selector in selectors)
+
+
+def test_the_image_finds_its_folders() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
+    mounts = {mount["mountPath"] for mount in CONTAINER["volumeMounts"]}
+    assert "NUMBA_CACHE_DIR=/var/cache/stream-infer" in dockerfile
+    assert {"/var/cache/stream-infer", "/etc/stream-infer"} <= mounts
+    assert f"USER {POD['securityContext']['runAsUser']}:{POD['securityContext']['runAsGroup']}" in dockerfile
+    assert {mount["name"] for mount in CONTAINER["volumeMounts"]} == {v["name"] for v in POD["volumes"]}
+
+
+def test_scaling_watches_the_workers_own_lag() -> None:
+    target = SCALED["spec"]["scaleTargetRef"]
+    (trigger,) = SCALED["spec"]["triggers"]
+    config = parse(SETTINGS, {}, Path("worker.toml"))
+
+    assert (target["kind"], target["name"]) == ("StatefulSet", WORKER["StatefulSet"]["metadata"]["name"])
+    assert trigger["type"] == "kafka"
+    assert trigger["metadata"]["consumerGroup"] == config.app.id
+    assert trigger["metadata"]["topic"] == config.input.topic
+    assert trigger["metadata"]["bootstrapServers"] == config.kafka.bootstrap_servers
+    assert SCALED["spec"]["minReplicaCount"] == WORKER["StatefulSet"]["spec"]["replicas"]
