@@ -19,7 +19,7 @@ from confluent_kafka import KafkaException
 
 from stream_infer.assignment import Assignment
 from stream_infer.attempts import Attempts
-from stream_infer.delivery.source import Source
+from stream_infer.delivery.source import InputSource
 from stream_infer.delivery.state_topic import Marker, StateReader
 from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
@@ -69,7 +69,7 @@ class Restore:
 
     def __init__(
         self,
-        source: Source,
+        source: InputSource,
         assignment: Assignment,
         attempts: Attempts,
         reader: StateReader,

@@ -18,7 +18,7 @@ from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
 from stream_infer.records import Batch, Blobs, HeaderColumn
 
-__all__ = ["BatchLimits", "Committed", "Rebalances", "Source", "batch_of", "meet"]
+__all__ = ["BatchLimits", "Committed", "InputSource", "Rebalances", "Source", "batch_of", "meet"]
 
 _LOG = get_logger(__name__)
 _PROBE_EVERY_S = 2.0
@@ -51,6 +51,51 @@ class Rebalances(Protocol):
 
     def revoked(self, partitions: Sequence[int], *, lost: bool) -> None:
         """These partitions are about to go; ``lost``: they may have gone before."""
+
+
+class InputSource(Protocol):
+    """Where batches come from.
+
+    Partitions are those of the input topic. What needs the brokers raises KafkaException when they do not answer.
+    """
+
+    @property
+    def cut_by(self) -> str:
+        """What ended the last batch: max_events, max_bytes, linger, arrived, or empty."""
+
+    @property
+    def paused_count(self) -> int:
+        """Partitions that wait for a restore or a schema."""
+
+    def open(self, rebalances: Rebalances) -> None:
+        """Join the group."""
+
+    def close(self) -> None:
+        """Leave the group."""
+
+    def poll(self, wait_s: float) -> Batch | None:
+        """Take a batch; rebalances are served in here."""
+
+    def serve(self) -> None:
+        """Serve a pending rebalance without taking a batch."""
+
+    def membership(self) -> Membership:
+        """The live membership. Raises NotAMember."""
+
+    def committed(self, partitions: Iterable[int], timeout_s: float) -> dict[int, Committed]:
+        """Committed offsets, stable ones."""
+
+    def bounds(self, partition: int, timeout_s: float) -> tuple[int, int]:
+        """First offset and end, asked of the broker."""
+
+    def end_seen(self, partition: int) -> int | None:
+        """The end as of the last fetch, or None; costs no request."""
+
+    def pause(self, partitions: Iterable[int]) -> None:
+        """Stop; what was fetched is dropped."""
+
+    def resume_at(self, partition: int, offset: int) -> None:
+        """Go on with a paused partition at an offset."""
 
 
 class Committed(NamedTuple):
