@@ -172,10 +172,13 @@ def _derive(tree: Tree) -> set[tuple[str, ...]]:
     """Fill in the names of topics that follow from others. Returns which."""
     derived: set[tuple[str, ...]] = set()
     topic, app = (_text(tree, *keys) for keys in (("input", "topic"), ("app", "id")))
+    compared = _text(tree, "shadow", "comparison_topic") or (topic and f"{topic}.compared")
     for section, key, name in (
         ("output", "scored_topic", topic and f"{topic}.scored"),
         ("output", "reject_topic", topic and f"{topic}.rejected"),
         ("state", "topic", app and f"{app}.state"),
+        ("compare", "topic", compared),
+        ("compare", "verdict_topic", topic and f"{topic}.verdicts"),
     ):
         below = tree.setdefault(section, {})
         if isinstance(below, dict) and key not in below:

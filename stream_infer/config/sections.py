@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from stream_infer.config.compare import Compare
 from stream_infer.config.kafka import Kafka, Section
 from stream_infer.config.quarantine import Quarantine
 
@@ -234,6 +235,7 @@ class Config(Section):
     state: State
     model: ModelSettings
     quarantine: Quarantine = Field(default_factory=Quarantine)
+    compare: Compare
     control: Control = Field(default_factory=Control)
     log: Log = Field(default_factory=Log)
 

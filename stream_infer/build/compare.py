@@ -1,0 +1,152 @@
+"""From settings to what compares: criteria, statistics, labels, readers."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from stream_infer.avro import schemas as own_schemas
+from stream_infer.avro.directory import SchemaDirectory
+from stream_infer.avro.registry import Registry
+from stream_infer.avro.source import SchemaSource, SingleSchema
+from stream_infer.comparison.labels import Labels
+from stream_infer.comparison.ledger import Ledger, Windows
+from stream_infer.comparison.pairs import Pairs
+from stream_infer.comparison.reading import PairReader
+from stream_infer.comparison.segments import Segments
+from stream_infer.comparison.verdict import Criteria
+from stream_infer.config import Config
+from stream_infer.topic_reader import TopicReader, offset_of
+
+__all__ = [
+    "comparison_schemas",
+    "criteria_of",
+    "labels_of",
+    "ledger_of",
+    "pairs_of_topic",
+    "records_of_topic",
+    "verdict_schema_id",
+]
+
+logger = logging.getLogger(__name__)
+
+_TIMEOUT_S = 10.0
+_CHUNK = 10_000
+_FRAME_BYTES = 5
+
+
+def criteria_of(config: Config) -> Criteria:
+    """Return the criteria of the verdict."""
+    given = config.compare
+    return Criteria(
+        minimum_events=given.minimum_events,
+        min_agreement=given.min_agreement or None,
+        max_rate_change=given.max_rate_change if given.max_rate_change < 1 else None,
+        max_latency_ratio=given.max_latency_ratio or None,
+        labelled=given.labels is not None or given.labels_topic is not None,
+        alpha=given.alpha,
+    )
+
+
+def ledger_of(config: Config) -> Ledger:
+    """Return an empty ledger."""
+    given = config.compare
+    windows = Windows(block_s=given.block_s, minutes=given.minutes, hours=given.hours)
+    return Ledger(windows, Segments(given.rules, given.entities))
+
+
+def comparison_schemas(config: Config) -> SchemaSource:
+    """Where the schemas of comparisons come from: as the shadow wrote them."""
+    if config.input.schema_file is not None:
+        return SingleSchema(own_schemas.text("comparison"))
+    registry = config.registry
+    if registry.dir is not None:
+        return SchemaDirectory(registry.dir)
+    return Registry(registry.client_settings(), registry.timeout_s, registry.cache_dir)
+
+
+def verdict_schema_id(config: Config, schemas: SchemaSource) -> int | None:
+    """Return the id that verdicts carry; None (bare bodies) where comparisons have none either."""
+    if isinstance(schemas, Registry):
+        return schemas.register(f"{config.compare.verdict_topic}-value", own_schemas.text("verdict"))
+    return schemas.id_of("verdict") if isinstance(schemas, SchemaDirectory) else None
+
+
+def labels_of(config: Config) -> Labels:
+    """Return the labels of the file and of what is in the topic now."""
+    labels = Labels()
+    if config.compare.labels is not None:
+        labels.read(config.compare.labels)
+    if config.compare.labels_topic is not None:
+        schemas, unreadable = comparison_schemas(config), 0
+        with _reading(config, config.compare.labels_topic, "compare.labels_topic") as reader:
+            for messages in reader.chunks(reader.spans()):
+                unreadable += sum(
+                    not labels.add(label_record(message.value(), schemas)) for message in messages
+                )
+        if unreadable:
+            logger.warning("compare.labels_topic unreadable=%d", unreadable)
+    return labels
+
+
+def label_record(value: Any, schemas: SchemaSource) -> dict[str, Any]:
+    """Read one label, JSON or Avro in the wire format; empty where it is neither."""
+    import fastavro  # noqa: PLC0415 (labels are rarely in Avro)
+
+    try:
+        if value[:1] == b"\0" and schemas.framed:
+            text = schemas.get(int.from_bytes(value[1:_FRAME_BYTES], "big")).text
+            found = fastavro.schemaless_reader(_body(value), fastavro.parse_schema(json.loads(text)), None)
+        else:
+            found = json.loads(value)
+    except (ValueError, TypeError, EOFError, KeyError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def pairs_of_topic(config: Config, reader: PairReader) -> Iterator[Pairs]:
+    """Yield what is in the comparison topic now, partition by partition in offset order."""
+    for chunk in _chunks(config):
+        partition = np.array([one.partition() for one in chunk], np.int32)
+        offset = np.array([offset_of(one) for one in chunk], np.int64)
+        yield reader.read(partition, offset, [one.value() or b"" for one in chunk])
+
+
+def records_of_topic(config: Config, reader: PairReader) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Yield what is in the comparison topic now: partition, offset, the record."""
+    for chunk in _chunks(config):
+        for message in chunk:
+            yield message.partition(), offset_of(message), reader.record(message.value())
+
+
+def _chunks(config: Config) -> Iterator[list[Any]]:
+    with _reading(config, config.compare.topic, "compare.topic") as reader:
+        chunk: list[Any] = []
+        for messages in reader.chunks(reader.spans()):
+            chunk += messages
+            if len(chunk) >= _CHUNK:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+
+
+@contextmanager
+def _reading(config: Config, topic: str, setting: str) -> Iterator[TopicReader]:
+    kafka = config.kafka
+    reader = TopicReader.open(kafka.client_settings(), kafka.consumer_settings(), topic, setting, _TIMEOUT_S)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def _body(value: bytes) -> Any:
+    import io  # noqa: PLC0415
+
+    return io.BytesIO(value[_FRAME_BYTES:])

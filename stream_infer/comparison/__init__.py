@@ -1,0 +1,1 @@
+"""Statistics of comparisons, the verdict on a candidate, and what shows both."""

@@ -1,0 +1,241 @@
+"""Statistics by partition, versions, segment and window, each with the position up to which it has counted.
+
+A cell never counts a record twice: it skips those below its position. So a reader may go back to any place that no cell
+is behind of, and read on; the counts come out as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_infer.comparison.pairs import Pairs, Versions
+from stream_infer.comparison.segments import ALL, Segments
+from stream_infer.comparison.statistics import Entries, Statistics, entries_of
+from stream_infer.comparison.tally import Tally, added_up
+
+__all__ = ["Cell", "CellKey", "Ledger", "Windows"]
+
+_KEY_BITS: Final = 18
+_NEVER: Final = -(1 << 62)
+
+
+class CellKey(NamedTuple):
+    """Names a cell. ``start_ms`` is that of its window, 0 for the window ``total``."""
+
+    partition: int
+    versions: Versions
+    segment: str
+    window: str
+    start_ms: int
+
+
+@dataclass(slots=True)
+class Cell:
+    """Statistics of the records below ``position`` (an offset in the comparison topic's partition)."""
+
+    position: int = 0
+    statistics: Statistics = field(default_factory=Statistics)
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Tumbling windows of event time: how long a block of evidence is, how many of each kind are kept.
+
+    Minutes and hours are kept per segment, blocks for all events together, the newest ones; see ``verdict`` for blocks.
+    """
+
+    block_s: int = 600
+    minutes: int = 60
+    hours: int = 168
+    blocks: int = 52_560
+
+    def span_ms(self, window: str) -> int:
+        """Length of one window."""
+        return {"minute": 60_000, "hour": 3_600_000, "block": self.block_s * 1000}[window]
+
+    def kept(self, window: str) -> int:
+        """How many are kept."""
+        return {"minute": self.minutes, "hour": self.hours, "block": self.blocks}[window]
+
+
+class Ledger:
+    """Adds pairs up. ``add`` says which cells changed and which were dropped, for whoever stores them."""
+
+    def __init__(self, windows: Windows, segments: Segments) -> None:
+        self.windows = windows
+        self.cells: dict[CellKey, Cell] = {}
+        self._segments = segments
+        self._newest_ms: dict[Versions, int] = {}
+
+    def load(self, key: CellKey, cell: Cell) -> None:
+        """Take a stored cell back."""
+        self.cells[key] = cell
+        last_ms = cell.statistics.last_ms
+        if last_ms is not None:
+            self._newest_ms[key.versions] = max(self._newest_ms.get(key.versions, _NEVER), last_ms)
+        if key.segment.startswith("entity:"):
+            self._segments.admit((key.segment.removeprefix("entity:"),))
+
+    def add(self, pairs: Pairs) -> tuple[set[CellKey], set[CellKey]]:
+        """Count pairs; returns the keys of cells that changed, and of those that are gone."""
+        touched: set[CellKey] = set()
+        if not len(pairs):
+            return touched, set()
+        for code, versions in enumerate(pairs.versions):
+            of_versions = pairs.versions_code == code
+            if of_versions.any():
+                newest = int(pairs.time_ms[of_versions].max())
+                self._newest_ms[versions] = max(self._newest_ms.get(versions, _NEVER), newest)
+        self._segments.admit(pairs.entity)
+        entries = entries_of(pairs)
+        for names, segment in self._segments.of(pairs):
+            for window in ("total", "hour", "minute"):
+                touched |= self._count(pairs, segment, names, window, entries)
+        every = np.zeros(len(pairs), np.int64)
+        entries = entries_of(pairs, evidence_only=True)
+        touched |= self._count(pairs, every, (ALL,), "block", entries)
+        gone = self._forget()
+        return touched - gone, gone
+
+    def select(self, window: str) -> dict[tuple[Versions, str], dict[int, Statistics]]:
+        """Return what is kept of one kind of window, partitions together.
+
+        Versions and segment -> start (ms) -> statistics, starts ascending.
+        """
+        found: dict[tuple[Versions, str], dict[int, Statistics]] = {}
+        for key, cell in self.cells.items():
+            if key.window == window and not self._is_old(key):
+                starts = found.setdefault((key.versions, key.segment), {})
+                starts.setdefault(key.start_ms, Statistics()).merge(cell.statistics)
+        return {name: dict(sorted(starts.items())) for name, starts in sorted(found.items())}
+
+    def positions(self) -> dict[int, int]:
+        """Where each partition must be read on from at the latest, for no cell to miss a record."""
+        found: dict[int, int] = {}
+        for key, cell in self.cells.items():
+            if key.segment == ALL and key.window == "total":
+                found[key.partition] = max(found.get(key.partition, 0), cell.position)
+        return found
+
+    def _count(
+        self,
+        pairs: Pairs,
+        segment: NDArray[np.int64],
+        names: tuple[str, ...],
+        window: str,
+        entries: Entries,
+    ) -> set[CellKey]:
+        """Add to the cells of one kind of window; ``segment`` indexes ``names``, -1 for rows of none."""
+        start_ms = self._starts(pairs, window)
+        wanted = segment >= 0
+        if window != "total":
+            newest = np.array([self._newest_ms.get(one, _NEVER) for one in pairs.versions])
+            wanted &= start_ms > newest[pairs.versions_code] - self._kept_ms(window)
+        chosen = np.flatnonzero(wanted)
+        if not len(chosen):
+            return set()
+        columns = np.stack(
+            (pairs.partition[chosen], pairs.versions_code[chosen], segment[chosen], start_ms[chosen])
+        )
+        uniques, cell_of = np.unique(columns, axis=1, return_inverse=True)
+        keys = [
+            CellKey(int(partition), pairs.versions[code], names[place], window, int(start))
+            for partition, code, place, start in uniques.T.tolist()
+        ]
+        positions = np.array([self._position(key) for key in keys])
+        fresh = pairs.offset[chosen] >= positions[cell_of]
+        chosen, cell_of = chosen[fresh], cell_of[fresh]
+        self._add_tallies(keys, pairs, chosen, cell_of, entries)
+        return self._add_rest(keys, pairs, chosen, cell_of)
+
+    def _add_tallies(
+        self,
+        keys: list[CellKey],
+        pairs: Pairs,
+        chosen: NDArray[np.int64],
+        cell_of: NDArray[np.int64],
+        entries: Entries,
+    ) -> None:
+        """Add the counts of chosen rows, all cells in one pass."""
+        of_row = np.full(len(pairs), -1, np.int64)
+        of_row[chosen] = cell_of
+        there = of_row[entries.rows] >= 0
+        codes = (of_row[entries.rows[there]] << _KEY_BITS) | entries.keys[there]
+        codes, counts = added_up(codes, entries.counts[there])
+        ends = np.searchsorted(codes >> _KEY_BITS, np.arange(len(keys) + 1))
+        codes &= (1 << _KEY_BITS) - 1
+        for number, key in enumerate(keys):
+            first, end = int(ends[number]), int(ends[number + 1])
+            if first < end:
+                self._cell(key).statistics.tally.add(Tally(codes[first:end], counts[first:end]))
+
+    def _add_rest(
+        self, keys: list[CellKey], pairs: Pairs, chosen: NDArray[np.int64], cell_of: NDArray[np.int64]
+    ) -> set[CellKey]:
+        """Add what is no count: times, errors, the worst; move the positions."""
+        if not len(chosen):
+            return set()
+        order = np.argsort(cell_of, kind="stable")
+        rows, cell_of = chosen[order], cell_of[order]
+        first = np.flatnonzero(np.r_[True, cell_of[1:] != cell_of[:-1]])
+        groups = np.split(rows, first[1:])
+        time_ms, failed = pairs.time_ms[rows], ~pairs.both[rows]
+        spans = zip(
+            cell_of[first].tolist(),
+            groups,
+            np.minimum.reduceat(time_ms, first).tolist(),
+            np.maximum.reduceat(time_ms, first).tolist(),
+            (np.maximum.reduceat(pairs.offset[rows], first) + 1).tolist(),
+            np.logical_or.reduceat(failed, first).tolist(),
+            strict=True,
+        )
+        touched = set()
+        for number, group, first_ms, last_ms, position, fails in spans:
+            cell = self._cell(keys[number])
+            cell.position = position
+            cell.statistics.span(first_ms, last_ms)
+            if fails:
+                cell.statistics.fail(pairs, group[~pairs.both[group]])
+            if keys[number].window == "total":
+                cell.statistics.worst.add(pairs.take(group))
+                cell.statistics.call(
+                    {
+                        version: name
+                        for version, name in pairs.names.items()
+                        if version in keys[number].versions
+                    }
+                )
+            touched.add(keys[number])
+        return touched
+
+    def _starts(self, pairs: Pairs, window: str) -> NDArray[np.int64]:
+        if window == "total":
+            return np.zeros(len(pairs), np.int64)
+        span_ms = self.windows.span_ms(window)
+        return pairs.time_ms // span_ms * span_ms
+
+    def _kept_ms(self, window: str) -> int:
+        return self.windows.span_ms(window) * self.windows.kept(window)
+
+    def _cell(self, key: CellKey) -> Cell:
+        return self.cells.setdefault(key, Cell())
+
+    def _position(self, key: CellKey) -> int:
+        cell = self.cells.get(key)
+        return 0 if cell is None else cell.position
+
+    def _is_old(self, key: CellKey) -> bool:
+        return key.window != "total" and key.start_ms <= self._newest_ms.get(
+            key.versions, _NEVER
+        ) - self._kept_ms(key.window)
+
+    def _forget(self) -> set[CellKey]:
+        """Drop cells of windows that are old, and of entities that have lost their place."""
+        gone = {key for key in self.cells if self._is_old(key) or not self._segments.keeps(key.segment)}
+        for key in gone:
+            del self.cells[key]
+        return gone
