@@ -1,8 +1,8 @@
 """What this worker owns of the input topic, and how far it is: pure book-keeping, no Kafka.
 
-A partition is *restoring* from the moment it is assigned (or rewound) until its state is loaded and it is placed;
-only then are its records admitted. Offsets only rise: a record below the next expected offset is stale (it comes
-from before a seek) and is dropped.
+A partition is *restoring* from the moment it is assigned (or rewound) until its state is loaded and it is placed, or
+until it is put back where the last delivery ended; only then are its records admitted. Offsets only rise: a record
+below the next expected offset is stale (it comes from before a seek) and is dropped.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Assignment:
         self._next = np.full(0, _CLOSED, np.int64)
         self._publish_from = np.zeros(0, np.int64)
         self._committed: dict[int, int] = {}
+        self._settled: dict[int, int] = {}
 
     @property
     def owned(self) -> frozenset[int]:
@@ -77,6 +78,7 @@ class Assignment:
     def assign(self, partitions: Iterable[int]) -> None:
         """Own these partitions; they start restoring."""
         for partition in partitions:
+            self._settled.pop(partition, None)
             self._owned.add(partition)
             self.rewind([partition])
 
@@ -86,10 +88,11 @@ class Assignment:
             self._owned.discard(partition)
             self._restoring.discard(partition)
             self._committed.pop(partition, None)
+            self._settled.pop(partition, None)
             self._close(partition)
 
     def rewind(self, partitions: Iterable[int]) -> None:
-        """Forget how far these owned partitions were; they restore again."""
+        """These owned partitions restore again, or are put back."""
         for partition in partitions:
             if partition in self._owned:
                 self._restoring.add(partition)
@@ -109,6 +112,20 @@ class Assignment:
         self._next[partition] = read_from
         self._publish_from[partition] = committed
         self._committed[partition] = committed if pinned else committed - 1
+        self._settled[partition] = read_from
+
+    def put_back(self, partition: int) -> int:
+        """End the restoring of a rewound partition whose state was undone; returns the offset to read from."""
+        if partition not in self._restoring or partition not in self._settled:
+            raise ValueError(f"partition {partition} was not rewound")
+        self._restoring.discard(partition)
+        self._next[partition] = self._settled[partition]
+        return self._settled[partition]
+
+    def settle(self) -> None:
+        """What running partitions were read up to is theirs for good: an undo goes no further back."""
+        for partition in self.running:
+            self._settled[partition] = int(self._next[partition])
 
     def admit(self, batch: Batch) -> NDArray[np.bool_]:
         """Which rows of the batch are to be worked on; the positions move past them."""
@@ -126,6 +143,10 @@ class Assignment:
         fresh: NDArray[np.bool_] = offset >= self._publish_from[partition]
         return fresh
 
+    def publish_from(self, partition: int) -> int:
+        """The first offset to publish of a running partition."""
+        return int(self._publish_from[partition])
+
     def next_offset(self, partition: int) -> int:
         """The next offset to read of a running partition."""
         return int(self._next[partition])
@@ -142,6 +163,7 @@ class Assignment:
                     f"partition {partition}: committed {self._committed[partition]}, now {offset}"
                 )
             self._committed[partition] = offset
+        self.settle()
 
     def _close(self, partition: int) -> None:
         self._grow(partition)

@@ -90,6 +90,12 @@ class Checkpoint:
             self._marked.discard(partition)
             self._newest_ms.pop(partition, None)
 
+    def undone(self, partitions: Iterable[int]) -> None:
+        """What was last written of these partitions, and the rows since, do not count; the rows come again."""
+        for partition in partitions:
+            self._marked.discard(partition)
+            self._newest_ms.pop(partition, None)
+
     def clean(self, partition: int, position: int) -> bool:
         """Whether the state topic has all changes of a partition that stands at this position."""
         return self._table.replay_from(partition, position) == position

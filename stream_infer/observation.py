@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from stream_infer.assignment import Assignment
 from stream_infer.control import Metrics, Status
 from stream_infer.delivery.delivery import Undone
-from stream_infer.delivery.membership import Membership, NotAMember
+from stream_infer.delivery.membership import NotAMember
+from stream_infer.delivery.source import InputSource
 from stream_infer.log import get_logger
 from stream_infer.records import Batch, Columns, Rejects, Scores
 
@@ -23,15 +24,6 @@ _GAUGES_EVERY_S = 1.0
 
 COMPONENTS = ("input", "output", "model", "registry")
 """What must be usable before the worker is ready."""
-
-
-class _Source(Protocol):
-    @property
-    def paused_count(self) -> int: ...
-
-    def end_seen(self, partition: int) -> int | None: ...
-
-    def membership(self) -> Membership: ...
 
 
 class _Table(Protocol):
@@ -46,7 +38,7 @@ class Observation:
     """The worker's observer. Gauges are refreshed once a second, everything else as it happens."""
 
     def __init__(
-        self, metrics: Metrics, status: Status, source: _Source, assignment: Assignment, table: _Table
+        self, metrics: Metrics, status: Status, source: InputSource, assignment: Assignment, table: _Table
     ) -> None:
         self._metrics = metrics
         self._status = status
@@ -104,6 +96,8 @@ class Observation:
     def rebalanced(self, reason: str) -> None:
         """Partitions came, went, or are restored again."""
         self._metrics.rebalanced(reason)
+        if reason in {"revoked", "lost"}:  # what is not committed by now never will be
+            self._uncommitted.clear()
         self._gauges_at = 0.0
 
     def restored(self, partition: int, took_s: float, replayed: int) -> None:  # noqa: ARG002 - no label per partition

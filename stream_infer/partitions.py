@@ -14,7 +14,7 @@ from stream_infer.assignment import Assignment
 from stream_infer.attempts import Attempts
 from stream_infer.checkpoint import Checkpoint
 from stream_infer.delivery.delivery import Delivery, Undone
-from stream_infer.delivery.source import Source
+from stream_infer.delivery.source import InputSource
 from stream_infer.log import get_logger
 from stream_infer.records import Batch
 from stream_infer.restore import Restore
@@ -28,18 +28,24 @@ _PARKED_S = 1.0
 class _Table(Protocol):
     def drop(self, partition: int) -> None: ...
 
+    def commit(self) -> None: ...
+
+    def undo(self) -> bool: ...
+
 
 class Partitions:
     """Answers rebalances, and keeps assignment, entity table and fetching in step.
 
     A revoke always drops the open delivery: the broker checks that we are a member, not that a partition is still
     ours, and the client does not reliably say when it was lost (librdkafka #5604). What was in the
-    delivery is read again, by whoever owns it then. ``changed`` is called after each change, with its reason.
+    delivery is read again, by whoever owns it then. Where it is known that nothing of it counts, the kept partitions
+    go back in memory: the table undoes the delivery, and they read on from where the last one ended. Else, they
+    restore. ``changed`` is called after each change, with its reason.
     """
 
     def __init__(
         self,
-        source: Source,
+        source: InputSource,
         delivery: Delivery,
         assignment: Assignment,
         attempts: Attempts,
@@ -57,6 +63,7 @@ class Partitions:
         self._restore = restore
         self._changed = changed
         self._parked: dict[int, tuple[int, float]] = {}
+        self._undone: set[int] = set()
 
     def assigned(self, partitions: Sequence[int]) -> None:
         """Restore these partitions before anything of them is read."""
@@ -68,27 +75,34 @@ class Partitions:
         """Drop the open delivery and give these partitions up; the kept ones are rewound."""
         reason = "lost" if lost else "revoked"
         if self._delivery.opened_at is not None:
-            self._delivery.abort(reason)
-            self._rewind_all()
+            known = self._delivery.abort(reason)
+            self._go_back(known=known and not lost)
         if not lost:
             self._withdraw(partitions)
         self._attempts.forget(partitions)
         self._assignment.revoke(partitions)
         self._checkpoint.forget(partitions)
+        self._undone.difference_update(partitions)
         for partition in partitions:
             self._parked.pop(partition, None)
             self._table.drop(partition)
         self._restore.forget()
         self._tell(reason, partitions)
 
-    def rewind(self, reason: str) -> None:
-        """Go back to what the broker has, in every partition."""
-        self._rewind_all()
+    def rewind(self, reason: str, *, known: bool) -> None:
+        """Go back to before the delivery that was dropped, in every partition.
+
+        ``known``: it is certain that nothing of it counts; else the broker is asked.
+        """
+        self._go_back(known=known)
         _LOG.info("rewound", reason=reason, partitions=sorted(self._assignment.owned))
         self._changed("rewound")
 
     def step(self) -> None:
-        """Do a slice of restoring, and try again what was parked long enough."""
+        """Put back what was undone, do a slice of restoring, try again what was parked long enough."""
+        for partition in sorted(self._undone):
+            self._put_back(partition)
+        self._undone.clear()
         self._restore.step()
         now = time.monotonic()
         for partition, (offset, until) in list(self._parked.items()):
@@ -144,6 +158,12 @@ class Partitions:
         """These positions are committed."""
         self._attempts.confirm(positions)
         self._assignment.confirm(positions)
+        self._table.commit()
+
+    def settle(self) -> None:
+        """No delivery is open: what was worked on was a replay, and is never taken back."""
+        self._assignment.settle()
+        self._table.commit()
 
     def unsaved(self) -> dict[int, int]:
         """Positions of the running partitions with state that only this process has."""
@@ -168,16 +188,38 @@ class Partitions:
             self._source.resume_at(partition, offset)
         except KafkaException as failure:  # it is about to be revoked, or the brokers are gone
             _LOG.warning("cannot seek", partition=partition, reason=failure.args[0].str())
-            self._assignment.rewind([partition])
-            self._restore.forget()
+            self._parked[partition] = offset, time.monotonic() + _PARKED_S
 
-    def _rewind_all(self) -> None:
+    def _go_back(self, *, known: bool) -> None:
+        """Stop every partition. Where the next ``step`` finds it depends on what is known.
+
+        It is not put back at once: the batch that is just being polled may hold rows from further ahead.
+        """
         running = self._assignment.running
         self._source.pause(running)
         self._parked.clear()
         self._assignment.rewind(running)
-        self._checkpoint.forget(running)
-        self._attempts.forget(running)
+        self._restore.forget()
+        if known and self._table.undo():
+            self._checkpoint.undone(running)
+            self._undone |= running
+        else:
+            self._forget(running | self._undone)
+            self._undone.clear()
+
+    def _put_back(self, partition: int) -> None:
+        offset = self._assignment.put_back(partition)
+        try:
+            self._source.resume_at(partition, offset)
+        except KafkaException as failure:  # it is about to be revoked, or the brokers are gone
+            _LOG.warning("cannot seek", partition=partition, reason=failure.args[0].str())
+            self._assignment.rewind([partition])
+            self._forget([partition])
+
+    def _forget(self, partitions: Iterable[int]) -> None:
+        """What is remembered of these partitions goes: they restore from what the broker has."""
+        self._checkpoint.forget(partitions)
+        self._attempts.forget(partitions)
         self._restore.forget()
 
     def _tell(self, reason: str, partitions: Iterable[int]) -> None:

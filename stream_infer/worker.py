@@ -1,7 +1,7 @@
 """The worker: poll -> decode -> window -> score -> judge -> publish -> commit, on one thread.
 
 Read ``run`` and ``turn``, then ``work`` and ``commit``: that is the life of a batch. Whatever goes wrong between two
-commits ends the same way: the delivery is dropped and the partitions go back to what the broker has (restore.py).
+commits ends the same way: the delivery is dropped and the partitions go back (partitions.py).
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from stream_infer.checkpoint import Checkpoint
 from stream_infer.delivery.delivery import Delivery, Failures, Undone, error_of
-from stream_infer.delivery.membership import Membership
-from stream_infer.delivery.source import Rebalances
+from stream_infer.delivery.source import InputSource
 from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
 from stream_infer.pace import CommitPace
@@ -29,33 +28,10 @@ from stream_infer.quarantine import Quarantine
 from stream_infer.records import Batch, Columns, Rejects, Scores
 from stream_infer.stopwatch import Stopwatch
 
-__all__ = ["Decoded", "Decoder", "Observer", "Scorer", "Source", "Stages", "Worker"]
+__all__ = ["Decoded", "Decoder", "Observer", "Scorer", "Stages", "Worker"]
 
 _LOG = get_logger(__name__)
 _IDLE_WAIT_S = 0.25
-
-
-class Source(Protocol):
-    """Where batches come from; ``cut_by`` says what ended the last one."""
-
-    @property
-    def cut_by(self) -> str:
-        """max_events, max_bytes, linger, arrived or empty."""
-
-    def open(self, rebalances: Rebalances) -> None:
-        """Join the group."""
-
-    def poll(self, wait_s: float) -> Batch | None:
-        """Take a batch; rebalances are served in here."""
-
-    def serve(self) -> None:
-        """Serve a pending rebalance without taking a batch."""
-
-    def membership(self) -> Membership:
-        """The live membership. Raises NotAMember."""
-
-    def close(self) -> None:
-        """Leave the group."""
 
 
 class Decoded(Protocol):
@@ -129,7 +105,7 @@ class Worker:
 
     def __init__(
         self,
-        source: Source,
+        source: InputSource,
         partitions: Partitions,
         stages: Stages,
         delivery: Delivery,
@@ -146,6 +122,7 @@ class Worker:
         self._observer = observer
         self._failures = Failures(observer.progressed)
         self._stopping = False
+        self._closing = False
         self._committed_at = 0.0
         self._committed_events = 0
 
@@ -154,7 +131,7 @@ class Worker:
         try:
             self._delivery.open()
             self._observer.connected()
-            self._source.open(self._partitions)
+            self._source.open(self)
             while not self._stopping:
                 self.turn()
             self._drain(time.monotonic() + drain_timeout_s)
@@ -184,6 +161,25 @@ class Worker:
                 self.commit()
         except Undone as undone:
             self._undo(undone)
+        if self._delivery.opened_at is None:
+            self._partitions.settle()
+
+    def assigned(self, partitions: Sequence[int]) -> None:
+        """These partitions are ours from now on; they are paused. Called by the source's ``poll`` and ``serve``."""
+        self._partitions.assigned(partitions)
+
+    def revoked(self, partitions: Sequence[int], *, lost: bool) -> None:
+        """These partitions are about to go: the open delivery is committed where that is safe, else dropped.
+
+        Whatever was admitted has been published by now, unless an error ended the loop.
+        """
+        safe = self._delivery.commits_when_revoked and not lost and not self._closing
+        if safe and self._delivery.opened_at is not None:
+            try:
+                self._finish(everything=True)
+            except Undone as undone:
+                self._go_back(undone)
+        self._partitions.revoked(partitions, lost=lost)
 
     def work(self, batch: Batch, watch: Stopwatch) -> None:
         """Take a batch from payloads to published results, inside the open delivery."""
@@ -201,12 +197,15 @@ class Worker:
     def commit(self) -> None:
         """Make the open delivery count, with the positions it brings the input to. Raises Undone."""
         self._source.serve()  # a rebalance that waits is answered now, and may drop the delivery
-        if self._delivery.opened_at is None:
-            return
+        if self._delivery.opened_at is not None:
+            self._finish()
+
+    def _finish(self, *, everything: bool = False) -> None:
         began_at = time.monotonic()
         positions = self._partitions.positions()
         self._committed_events = self._delivery.ledger.inputs
-        self._delivery.commit(positions, self._source.membership, self._write_state(positions))
+        state = self._write_state(positions, everything=everything)
+        self._delivery.commit(positions, self._source.membership, state)
         self._partitions.confirm(positions)
         self._quarantine.settle()
         self._failures.clear()
@@ -310,11 +309,15 @@ class Worker:
         return _IDLE_WAIT_S if opened_at is None else self._pace.wait_s(time.monotonic(), opened_at)
 
     def _undo(self, undone: Undone) -> None:
-        """Nothing since the last commit counts: drop it and go back."""
-        self._delivery.abort(undone.cause)
-        self._observer.undone(undone)
-        self._partitions.rewind(str(undone))
+        """Nothing since the last commit counts: drop it, go back, and try again after a while."""
+        self._go_back(undone)
         self._failures.add(str(undone))
+
+    def _go_back(self, undone: Undone) -> None:
+        if self._delivery.opened_at is not None:
+            undone.known = self._delivery.abort(undone.cause)
+        self._observer.undone(undone)
+        self._partitions.rewind(str(undone), known=undone.known)
 
     def _drain(self, deadline: float) -> None:
         """Commit what is in hand, then all state, so that the next owner has nothing to replay."""
@@ -326,11 +329,13 @@ class Worker:
                 self._delivery.commit(
                     unsaved, self._source.membership, self._write_state(unsaved, everything=True)
                 )
+                self._partitions.settle()
             self._partitions.withdraw()
         except Undone as undone:
             _LOG.warning("the last events are left to the next owner", reason=str(undone))
 
     def _close(self) -> None:
+        self._closing = True
         with ExitStack() as closing:
             closing.callback(self._source.close)
             closing.callback(self._partitions.close)

@@ -2,6 +2,9 @@
 
 State follows the offsets, so that a snapshot is never ahead of them: after a crash the rows between are scored
 again from the state before them, and published a second time. That repeat is the only difference in promise.
+
+A rebalance repeats nothing: the delivery is committed before partitions go. Should they have been lost already, which
+the client does not reliably say, the broker refuses the offsets; should it not, they name what has been published.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ __all__ = ["AtLeastOnce"]
 
 class AtLeastOnce:
     """An idempotent producer; ``commit_offsets`` is the consumer's own commit."""
+
+    commits_when_revoked = True
 
     def __init__(self, outbox: Outbox, commit_offsets: Callable[[dict[int, int]], None]) -> None:
         self.ledger = Ledger()
@@ -44,18 +49,21 @@ class AtLeastOnce:
     ) -> None:
         """Wait for every ack, commit the offsets, then write the state as of them."""
         self.ledger.check()
+        sent = False
         try:
             self._outbox.flush()
+            sent = True
             membership()
             self._commit_offsets(positions)
             state()
         except (KafkaException, NotAMember, Undone) as failure:
-            self._undo(failure)
+            self._undo(failure, sent=sent)
         self._end()
 
-    def abort(self, reason: str) -> None:  # noqa: ARG002 - the signature is the protocol's
+    def abort(self, reason: str) -> bool:  # noqa: ARG002 - the signature is the protocol's
         """Forget what was written since the last commit; it stays in the topics and will be repeated."""
         self._end()
+        return True
 
     def close(self) -> None:
         """Write out the last state, if the brokers answer, and let go of the producer; else a replay makes it again."""
@@ -63,10 +71,12 @@ class AtLeastOnce:
             self._outbox.flush()
         self._outbox.close()
 
-    def _undo(self, failure: Exception) -> NoReturn:
+    def _undo(self, failure: Exception, *, sent: bool) -> NoReturn:
         undone = Undone.by(failure, "offsets")
+        undone.known = not sent
         self._end()
         if isinstance(failure, KafkaException) and error_of(failure).fatal():
+            undone.known = False
             self._outbox.close()
             self._outbox.open()
         raise undone from failure

@@ -38,12 +38,14 @@ _REFUSED = {
 class Undone(Exception):  # noqa: N818 - an outcome the worker acts on, not a fault of its own
     """What was published since the last commit does not count: go back to the committed positions.
 
-    ``cause`` is one of a few fixed names, for metrics; ``detail`` is for people.
+    ``cause`` is one of a few fixed names, for metrics; ``detail`` is for people. ``known``: it is certain that nothing
+    of it counts and never will, so that the committed positions are those that this process remembers.
     """
 
     def __init__(self, cause: str, detail: str) -> None:
         super().__init__(f"{cause}: {detail}")
         self.cause = cause
+        self.known = False
 
     @classmethod
     def of(cls, error: Any, where: str) -> Undone:
@@ -85,6 +87,8 @@ class Delivery(Protocol):
 
     ledger: Ledger
     opened_at: float | None
+    commits_when_revoked: bool
+    """Whether it may still be committed while a rebalance takes partitions away."""
 
     def open(self) -> None:
         """Connect; raises DeliveryError when the broker takes no producer in time."""
@@ -100,8 +104,8 @@ class Delivery(Protocol):
         Raises Undone when it does not count; then nothing of it ever will.
         """
 
-    def abort(self, reason: str) -> None:
-        """Drop everything since ``begin``."""
+    def abort(self, reason: str) -> bool:
+        """Drop everything since ``begin``; says whether it is certain that nothing of it counts."""
 
     def close(self) -> None:
         """Let go of the producer; an open transaction is aborted."""
@@ -143,7 +147,7 @@ class Outbox:
 
         Raises as ``write`` does.
         """
-        values, keys, partitions = outgoing.values(), outgoing.keys_of(), outgoing.partition.tolist()
+        values, keys, partitions = list(outgoing.values), outgoing.keys_of(), outgoing.partition.tolist()
         headers = outgoing.headers_of()
         if headers is None:
             written = self._write_plain(topic, values, keys, partitions)
@@ -182,7 +186,7 @@ class Outbox:
             raise Undone.of(error, where)
 
     def _write_plain(
-        self, topic: str, values: list[bytes], keys: list[bytes | None], partitions: list[int]
+        self, topic: str, values: list[bytes | None], keys: list[bytes | None], partitions: list[int]
     ) -> int:
         """Queue records without headers up to the first that is not taken at once; returns how many were."""
         produce, number = self.producer.produce, 0
