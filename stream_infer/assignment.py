@@ -72,8 +72,8 @@ class Assignment:
 
     @property
     def unpinned(self) -> bool:
-        """Whether a running partition has no committed offset yet."""
-        return any(self._committed[p] < self._publish_from[p] for p in self.running)
+        """Whether a running partition that is past its warm-up has no committed offset yet."""
+        return any(self._committed[p] < self._publish_from[p] <= self._next[p] for p in self.running)
 
     def assign(self, partitions: Iterable[int]) -> None:
         """Own these partitions; they start restoring."""

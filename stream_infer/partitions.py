@@ -154,6 +154,11 @@ class Partitions:
         """What a commit has to say of the input."""
         return self._attempts.starts() | self._assignment.positions()
 
+    def savable(self, positions: dict[int, int]) -> dict[int, int]:
+        """Of these positions, those whose state may be written: in a replay the table still lacks rows."""
+        replaying = self._assignment.replaying
+        return {p: offset for p, offset in positions.items() if p not in replaying}
+
     def confirm(self, positions: dict[int, int]) -> None:
         """These positions are committed."""
         self._attempts.confirm(positions)

@@ -36,7 +36,12 @@ class _Table(Protocol):
 
 
 class StartPolicy:
-    """Where to begin without a committed offset, and what to do when the input no longer has it."""
+    """Where to begin without a committed offset, and what to do when the input no longer has it.
+
+    ``warm_up_events``: so many rows before the start are replayed, to fill windows, where there is no state at all.
+    """
+
+    warm_up_events = 0
 
     def __init__(self, start: Literal["earliest", "latest"], on_gap: Literal["stop", "skip"]) -> None:
         self.start = start
@@ -46,7 +51,7 @@ class StartPolicy:
         """The offset to publish from. Raises BrokerError when records were lost and the policy is to stop."""
         low, high = bounds
         if committed is None:
-            return low if self.start == "earliest" else high
+            return self.first(partition, bounds)
         if committed > high:
             raise BrokerError(
                 f"partition {partition} ends at {high}, before the committed offset {committed}: the topic was made "
@@ -59,6 +64,10 @@ class StartPolicy:
                 'input.on_gap = "skip"'
             )
         return max(committed, low)
+
+    def first(self, partition: int, bounds: tuple[int, int]) -> int:  # noqa: ARG002 - a shadow's start asks
+        """Where a new group begins."""
+        return bounds[0] if self.start == "earliest" else bounds[1]
 
 
 class Restore:
@@ -121,6 +130,7 @@ class Restore:
                 *bounds[partition],
                 note=found.note,
                 pinned=found.offset is not None,
+                warm_up_events=self._policy.warm_up_events,
             )
             for partition, found in committed.items()
         }
@@ -177,11 +187,12 @@ class _Start:
     end: int
     note: str
     pinned: bool
+    warm_up_events: int
 
     def read_from(self, partition: int, marker: Marker | None) -> int:
-        """Where the replay begins; without a marker there is no state and nothing to replay."""
+        """Where the replay begins; without a marker there is no state, and only a warm-up to replay."""
         if marker is None:
-            return self.committed
+            return max(self.committed - self.warm_up_events, self.first_offset)
         if marker.replay_from < self.first_offset:
             _LOG.warning(
                 "the input no longer holds all rows of the replay; windows may start short",

@@ -282,9 +282,10 @@ class Worker:
 
     def _write_state(self, positions: dict[int, int], *, everything: bool = False) -> Callable[[], None]:
         everything = everything or self._quarantine.found_any
+        savable = self._partitions.savable(positions)
 
         def write() -> None:
-            self._stages.checkpoint.write(self._delivery.begin(), positions, everything=everything)
+            self._stages.checkpoint.write(self._delivery.begin(), savable, everything=everything)
 
         return write
 
