@@ -2,40 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.records import Blobs, HeaderColumn
+from stream_infer.records import Blobs, HeaderColumn, Headers
 
 __all__ = ["Outgoing"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """m records: values end to end in ``payload`` with their ``ends`` (int64, m), each to its ``partition`` (int32, m).
+    """m records, each with a value and a ``partition`` (int32, m).
 
     Key and headers of record i are those of row ``rows[i]`` (int64, m) of ``keys`` and ``headers``; of the headers only
-    those in ``passed`` (lower-case names) are written.
+    those named in ``passed`` (lower-case) are written, None: all.
     """
 
-    payload: NDArray[np.uint8]
-    ends: NDArray[np.int64]
+    values: Blobs
     partition: NDArray[np.int32]
     rows: NDArray[np.int64]
     keys: Blobs
     headers: HeaderColumn | None = None
-    passed: frozenset[str] = frozenset()
+    passed: frozenset[bytes] | None = None
 
     def __len__(self) -> int:
-        return len(self.ends)
+        return len(self.partition)
 
-    def values(self) -> list[bytes]:
-        """The values, one by one."""
-        payload, ends = self.payload.tobytes(), self.ends.tolist()
-        return list(map(payload.__getitem__, map(slice, [0, *ends[:-1]], ends)))
+    @classmethod
+    def of(
+        cls,
+        values: Sequence[bytes | None],
+        keys: Sequence[bytes | None],
+        partitions: Sequence[int],
+        headers: Sequence[Headers],
+    ) -> Self:
+        """From lists of what each record has."""
+        return cls(
+            Blobs.of(values),
+            np.array(partitions, np.int32),
+            np.arange(len(values)),
+            Blobs.of(keys),
+            HeaderColumn.of(headers) if any(headers) else None,
+        )
 
     def keys_of(self) -> list[bytes | None]:
         """The keys, one by one."""
@@ -48,6 +60,9 @@ class Outgoing:
         if headers is None:
             return None
         return [
-            [(name, value) for name, value in headers[row] if name.lower() in self.passed] or None
+            [(name, value) for name, value in headers[row] if self._passes(name)] or None
             for row in self.rows.tolist()
         ]
+
+    def _passes(self, name: str) -> bool:
+        return self.passed is None or name.encode().lower() in self.passed
