@@ -52,7 +52,7 @@ def command(**options: Any) -> None:
     """Compare scores with labels.
 
     VUS-PR and AUC-PR per entity and their means, a random score's beside them; how many labelled events have at least
-    one anomaly in them; how many runs of anomalies touch no event (false alarms), per entity and day; and, with
+    one anomaly in them; how many alerts touch no event (false alarms), per entity and day; and, with
     --root-causes, how many of the marked features are among the three named at an event's highest score.
     Point-adjusted measures are left out: a random score does well in them.
     """

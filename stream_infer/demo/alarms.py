@@ -1,4 +1,4 @@
-"""Alarms: runs of anomalies of one entity, held against the labels while they happen."""
+"""Alarms: the alerts of the entities, held against the labels while they happen."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _NEWEST = 60
 
 @dataclass
 class Alarm:
-    """A run of anomalies. The score, its threshold and the features are those of its strangest event.
+    """One alert. The score, its threshold and the features are those of its strangest event.
 
-    ``label``: "hit" touches a labelled event, "false" touches none, "none" = nobody labelled these rows.
+    ``count`` is how many of its events are anomalies. ``label``: "hit" touches a labelled event, "false" touches none,
+    "none" = nobody labelled these rows.
     """
 
     entity: str
@@ -76,20 +77,22 @@ class Alarms:
         labelled = int(self._labelled_event[record.row])
         if labelled >= 0:
             self._seen.add(labelled)
-        if not record.is_anomaly:
+        if record.is_anomaly and labelled >= 0:
+            self._found.add(labelled)
+        if record.alert == "none":
             self._close(record.entity)
             return
-        if labelled >= 0:
-            self._found.add(labelled)
-        alarm = self._open.get(record.entity)
+        alarm = None if record.alert == "begins" else self._open.get(record.entity)
         if alarm is None:
             alarm = self._begin(record)
         alarm.last_ms = record.time_ms
-        alarm.count += 1
+        alarm.count += record.is_anomaly
         if labelled >= 0:
             alarm.label = "hit"
         if record.score > alarm.score:
             alarm.score, alarm.threshold, alarm.features = record.score, record.threshold, record.features
+        if record.alert == "ends":
+            self._close(record.entity)
 
     def _begin(self, record: ScoredRecord) -> Alarm:
         label = self._data.label

@@ -20,6 +20,7 @@ __all__ = ["Audit", "audit", "measured"]
 
 _SILENCE_S = 20.0
 _TAKE = 5000
+_ALERTS = ("none", "begins", "continues", "ends")
 
 Position = tuple[int, int]
 
@@ -108,6 +109,7 @@ def measured(data: Dataset, scored: list[ScoredRecord]) -> Quality | None:
             label=data.label[rows],
             score=np.array([record.score for record in scored])[order],
             is_anomaly=np.array([record.is_anomaly for record in scored], np.bool_)[order],
+            alert=np.array([_ALERTS.index(record.alert) for record in scored], np.uint8)[order],
             top=np.zeros((len(rows), 0), np.int32),
         )
     )

@@ -39,6 +39,7 @@ class ScoredRecord:
     score: float
     threshold: float
     is_anomaly: bool
+    alert: str
     features: tuple[tuple[str, float], ...]
     partition: int
     offset: int
@@ -53,6 +54,7 @@ class ScoredRecord:
             score=event["score"],
             threshold=event["threshold"],
             is_anomaly=event["is_anomaly"],
+            alert=event["alert"],
             features=tuple((one["feature"], one["share"]) for one in event["contributions"]),
             partition=event["source_partition"],
             offset=event["source_offset"],

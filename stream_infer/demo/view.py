@@ -177,7 +177,7 @@ def _alarms(seen: Seen, width: int, rows: int) -> Panel:
         ]
         table.add_row(*cells)
     waiting: RenderableType = table if seen.alarms else Text(" no anomaly yet", style="dim")
-    title = f"{seen.alarm_count:,} alarms (runs of anomalies), newest first"
+    title = f"{seen.alarm_count:,} alarms (one per anomaly), newest first"
     return Panel(waiting, title=title, box=box.ROUNDED, border_style="red" if seen.alarms else "dim")
 
 

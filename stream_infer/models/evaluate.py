@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stream_infer.errors import ConfigError
 from stream_infer.models.vus import auc_pr, events, vus_pr
+from stream_infer.windows.alert_kernel import BEGINS, NO_ALERT
 
 __all__ = ["Cause", "EntityQuality", "Quality", "ScoredRows", "evaluate", "read_causes"]
 
@@ -24,7 +25,8 @@ class ScoredRows:
     """Scores with labels, in time order per entity.
 
     ``entity`` (int32, n) indexes ``entities``. ``top`` (int32, n, K) indexes ``features``, largest share first, -1 =
-    none. ``label`` is -1 where nobody said; ``score`` NaN where the row was rejected.
+    none. ``label`` is -1 where nobody said; ``score`` NaN where the row was rejected. ``alert``: 0 none, 1 begins,
+    2 continues, 3 ends.
     """
 
     entities: tuple[str, ...]
@@ -35,6 +37,7 @@ class ScoredRows:
     label: NDArray[np.int8]
     score: NDArray[np.float64]
     is_anomaly: NDArray[np.bool_]
+    alert: NDArray[np.uint8]
     top: NDArray[np.int32]
 
 
@@ -52,8 +55,9 @@ class Cause:
 class EntityQuality:
     """Measures of one entity.
 
-    An event is a run of rows labelled 1; a false alarm a run of anomalies that touches none. The areas are None
-    where the labels hold no anomaly.
+    An event is a run of rows labelled 1, found if an anomaly is among them; a false alarm is an alert that touches no
+    event. The areas are None where the labels hold no anomaly. ``delays_s``: of each event found, the seconds from its
+    first row to its first anomaly.
     """
 
     entity: str
@@ -64,16 +68,19 @@ class EntityQuality:
     random_auc_pr: float | None
     events: int
     events_found: int
+    alerts: int
     false_alarms: int
     days: float
+    delays_s: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Quality:
     """Means over the entities whose labels hold an anomaly, sums over all of them, and each entity.
 
-    ``root_cause_share``: of min(3, marked) features per marked event, the share that is among the three named at
-    the event's highest score; None where no causes were given or none could be looked up.
+    ``delay_s`` is the median over the events found. ``root_cause_share``: of min(3, marked) features per marked event,
+    the share that is among the three named at the event's highest score; None where no causes were given or none
+    could be looked up.
     """
 
     entities: int
@@ -85,6 +92,8 @@ class Quality:
     random_auc_pr: float | None
     events: int
     events_found: int
+    delay_s: float | None
+    alerts: int
     false_alarms_per_entity_day: float | None
     root_cause_share: float | None
     root_cause_events: int
@@ -125,6 +134,8 @@ def evaluate(scored: ScoredRows, causes: Sequence[Cause] = (), seed: int = 0) ->
         random_auc_pr=_mean([entity.random_auc_pr for entity in per_entity]),
         events=sum(entity.events for entity in per_entity),
         events_found=sum(entity.events_found for entity in per_entity),
+        delay_s=_median([delay for entity in per_entity for delay in entity.delays_s]),
+        alerts=sum(entity.alerts for entity in per_entity),
         false_alarms_per_entity_day=false_alarms / days if days else None,
         root_cause_share=hits / wanted if wanted else None,
         root_cause_events=looked_up,
@@ -162,7 +173,12 @@ def _entity_quality(
     time_ms = scored.time_ms[rows]
     chance = generator.random(len(rows))
     starts, ends = events(label)
-    alarms = zip(*(edge.tolist() for edge in events(is_anomaly)), strict=True)
+    touched = _labelled_alerts(scored.alert[rows], label)
+    delays_s = [
+        float(time_ms[start + np.argmax(is_anomaly[start : end + 1])] - time_ms[start]) / 1000
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
+        if is_anomaly[start : end + 1].any()
+    ]
     labelled = len(starts) > 0
     return EntityQuality(
         entity=scored.entities[scored.entity[rows[0]]],
@@ -172,13 +188,24 @@ def _entity_quality(
         random_vus_pr=vus_pr(chance, label) if labelled else None,
         random_auc_pr=auc_pr(chance, label) if labelled else None,
         events=len(starts),
-        events_found=sum(
-            bool(is_anomaly[start : end + 1].any())
-            for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
-        ),
-        false_alarms=sum(not (label[start : end + 1] > 0).any() for start, end in alarms),
+        events_found=len(delays_s),
+        alerts=len(touched),
+        false_alarms=int((~touched).sum()),
         days=float(time_ms.max() - time_ms.min()) / _DAY_MS,
+        delays_s=tuple(delays_s),
     )
+
+
+def _labelled_alerts(alert: NDArray[np.uint8], label: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """For each alert of one entity whether a row of it is labelled 1."""
+    inside = alert != NO_ALERT
+    begins = (alert == BEGINS) | (
+        inside & ~np.r_[False, inside[:-1]]
+    )  # what began before the first row counts too
+    number = np.cumsum(begins)[inside] - 1
+    touched = np.zeros(int(begins.sum()), np.bool_)
+    touched[number[label[inside] > 0]] = True
+    return touched
 
 
 def _named_of_marked(scored: ScoredRows, rows: NDArray[np.int64], cause: Cause) -> tuple[int, int] | None:
@@ -192,6 +219,10 @@ def _named_of_marked(scored: ScoredRows, rows: NDArray[np.int64], cause: Cause) 
     if not named:
         return None
     return len(set(named) & set(cause.features)), min(_NAMED_COUNT, len(cause.features))
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from stream_infer.errors import ModelError
 from stream_infer.windows.layout import Layout
 
-__all__ = ["FileDigest", "Manifest", "Term"]
+__all__ = ["Alert", "FileDigest", "Manifest", "Term"]
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$")]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -44,6 +44,13 @@ class Term(_Frozen):
     clip: float = Field(gt=0)
 
 
+class Alert(_Frozen):
+    """When an alert ends: with ``release_rows`` rows in succession under ``release_ratio`` times the threshold."""
+
+    release_ratio: float = Field(default=0.7, gt=0, le=1)
+    release_rows: int = Field(default=10, ge=1, le=1_000_000)
+
+
 class Manifest(_Frozen):
     """Everything a worker must know before it opens the model.
 
@@ -60,6 +67,7 @@ class Manifest(_Frozen):
     window: int = Field(ge=1, le=4096)
     missing: Literal["impute", "reject"]
     terms: tuple[Term, ...] = Field(min_length=1, max_length=16)
+    alert: Alert = Alert()
     data_fingerprint: _Sha256
     metrics: dict[str, float]
     files: dict[_Name, FileDigest]
@@ -82,6 +90,8 @@ class Manifest(_Frozen):
             smoothing=tuple(term.smoothing for term in self.terms),
             clip=tuple(term.clip for term in self.terms),
             missing=self.missing,
+            release_ratio=self.alert.release_ratio,
+            release_rows=self.alert.release_rows,
         )
 
     def to_json(self) -> bytes:

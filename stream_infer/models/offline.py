@@ -12,6 +12,7 @@ from stream_infer.models.dataset import Dataset
 from stream_infer.models.model import Model
 from stream_infer.records import Scores
 from stream_infer.scorer import Scorer
+from stream_infer.windows.alert_kernel import alert_rows
 from stream_infer.windows.layout import Layout
 from stream_infer.windows.profiles import Profiles
 from stream_infer.windows.table import EntityTable
@@ -31,7 +32,7 @@ class OfflineScores:
     """Scores of chosen rows of a dataset, aligned with ``rows``; NaN where a row was rejected.
 
     ``top`` (n, K) holds the features with the largest shares of EVERY row, not of anomalies alone: offline one
-    wants to know what a near miss was made of.
+    wants to know what a near miss was made of. ``alert`` is where each row stands to an alert, 0 without one.
     """
 
     rows: NDArray[np.int64]
@@ -40,6 +41,7 @@ class OfflineScores:
     is_anomaly: NDArray[np.bool_]
     top: NDArray[np.int32]
     share: NDArray[np.float32]
+    alert: NDArray[np.uint8]
     rejected_count: int
 
 
@@ -67,7 +69,18 @@ def score_rows(
         parts.append(scores)
         kept.append(start + np.asarray(good))
         progress((start + len(chunk)) / len(rows))
-    return _gather(rows, parts, kept, profiles.threshold[profile_rows(profiles, data)[data.entity[rows]]])
+    threshold = profiles.threshold[profile_rows(profiles, data)[data.entity[rows]]]
+    gathered = _gather(rows, parts, kept, threshold)
+    alert_rows(
+        data.entity[rows],
+        gathered.score,
+        threshold,
+        model.layout.release_ratio,
+        model.layout.release_rows,
+        np.zeros(len(data.entities), np.int32),
+        gathered.alert,
+    )
+    return gathered
 
 
 def profile_rows(profiles: Profiles, data: Dataset) -> NDArray[np.int64]:
@@ -101,5 +114,6 @@ def _gather(
         is_anomaly=score >= threshold,  # False for NaN
         top=top,
         share=share,
+        alert=np.empty(len(rows), np.uint8),
         rejected_count=len(rows) - len(at),
     )

@@ -19,7 +19,8 @@ from stream_infer.models.offline import OfflineScores
 
 __all__ = ["read_scored", "scored_rows", "write_scored"]
 
-_NEEDED = ("entity", "seq", "time", "label", "score", "is_anomaly", "top")
+_NEEDED = ("entity", "seq", "time", "label", "score", "is_anomaly", "alert", "top")
+_ALERTS = ("none", "begins", "continues", "ends")
 
 
 def scored_rows(data: Dataset, scores: OfflineScores) -> ScoredRows:
@@ -35,6 +36,7 @@ def scored_rows(data: Dataset, scores: OfflineScores) -> ScoredRows:
         label=data.label[scores.rows],
         score=scores.score,
         is_anomaly=scores.is_anomaly,
+        alert=scores.alert,
         top=scores.top,
     )
 
@@ -58,6 +60,7 @@ def write_scored(path: Path | str, data: Dataset, scores: OfflineScores) -> None
     columns["score"] = pa.array(scores.score, mask=np.isnan(scores.score))
     columns["threshold"] = pa.array(scores.threshold)
     columns["is_anomaly"] = pa.array(scores.is_anomaly)
+    columns["alert"] = _dictionary(scores.alert.astype(np.int32), _ALERTS)
     named = scores.top >= 0
     ends = pa.array(np.r_[0, np.cumsum(named.sum(axis=1))].astype(np.int32))
     columns["top"] = pa.ListArray.from_arrays(ends, _dictionary(scores.top[named], data.feature_names))
@@ -90,6 +93,7 @@ def read_scored(path: Path | str) -> ScoredRows:
         label=table["label"].fill_null(-1).to_numpy().astype(np.int8),
         score=table["score"].cast(pa.float64()).to_numpy(),  # null becomes NaN
         is_anomaly=table["is_anomaly"].to_numpy(),
+        alert=_alerts(table["alert"], str(path)),
         top=_padded(top_values, lists.value_lengths().fill_null(0).to_numpy()),
     )
 
@@ -101,6 +105,13 @@ def _dictionary(codes: NDArray[np.int32], names: tuple[str, ...]) -> pa.Dictiona
 def _codes(values: pa.ChunkedArray) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     encoded = pc.dictionary_encode(values.cast(pa.string()).combine_chunks())
     return tuple(encoded.dictionary.to_pylist()), encoded.indices.to_numpy().astype(np.int32)
+
+
+def _alerts(values: pa.ChunkedArray, path: str) -> NDArray[np.uint8]:
+    names, codes = _codes(values)
+    if not set(names) <= set(_ALERTS):
+        raise ConfigError(f"--scores {path}: alert must be one of {', '.join(_ALERTS)}")
+    return np.array([_ALERTS.index(name) for name in names], np.uint8)[codes]
 
 
 def _padded(values: NDArray[np.int32], lengths: NDArray[np.int32]) -> NDArray[np.int32]:

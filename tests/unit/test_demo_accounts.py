@@ -39,10 +39,14 @@ def dataset(labels: list[int]) -> Dataset:
     )
 
 
-def record(row: int, score: float, entity: str = "x", offset: int | None = None) -> ScoredRecord:
+def record(
+    row: int, score: float, entity: str = "x", offset: int | None = None, alert: str | None = None
+) -> ScoredRecord:
+    """A scored event; without a word on its alert, anomalies are in one and others in none."""
+    alert = alert or ("continues" if score >= 2 else "none")
     features = (("a", 1.0),) if score >= 2 else ()
     where = row if offset is None else offset
-    return ScoredRecord(row, entity, row * 60_000, score, 2.0, score >= 2, features, 0, where)
+    return ScoredRecord(row, entity, row * 60_000, score, 2.0, score >= 2, alert, features, 0, where)
 
 
 def test_a_run_of_anomalies_is_one_alarm_with_its_highest_score() -> None:
@@ -64,6 +68,25 @@ def test_a_run_without_a_label_is_a_false_alarm_once_it_ends() -> None:
     assert (alarms.newest[0].label, alarms.closed_false_count) == ("false", 1)
     alarms.add(record(3, 1.0))
     assert (alarms.events_seen, alarms.events_found) == (1, 0), "a labelled event that no anomaly fell into"
+
+
+def test_an_alarm_lasts_as_long_as_its_alert() -> None:
+    alarms = Alarms(dataset([0, 0, 0, 1, 0, 0]))
+    steps = [
+        (3.0, "begins"),
+        (1.0, "continues"),
+        (1.0, "ends"),
+        (5.0, "begins"),
+        (1.0, "ends"),
+        (2.0, "begins"),
+    ]
+    for row, (score, alert) in enumerate(steps):
+        alarms.add(record(row, score, alert=alert))
+    assert [(a.first_ms, a.last_ms, a.count, a.label, a.is_open) for a in reversed(alarms.newest)] == [
+        (0, 120_000, 1, "false", False),
+        (180_000, 240_000, 1, "hit", False),
+        (300_000, 300_000, 1, "false", True),
+    ]
 
 
 def test_entities_have_their_own_alarms_the_newest_first() -> None:

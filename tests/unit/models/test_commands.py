@@ -64,7 +64,8 @@ def test_score_then_evaluate(rows: Path, model: Path, tmp_path: Path) -> None:
 
     assert scored.exit_code == from_scores.exit_code == from_data.exit_code == table.exit_code == 0
     assert "24000 rows scored by smd" in scored.output
-    names = ["entity", "seq", "time", "split", "label", "score", "threshold", "is_anomaly", "top", "share"]
+    names = ["entity", "seq", "time", "split", "label", "score", "threshold"]
+    names += ["is_anomaly", "alert", "top", "share"]
     assert pq.read_schema(out).names == names
     figures = json.loads(from_scores.stdout)
     assert figures == json.loads(from_data.stdout)
@@ -181,6 +182,7 @@ def test_a_plain_file_of_rows_is_enough(tmp_path: Path) -> None:
         "score",
         "threshold",
         "is_anomaly",
+        "alert",
         "top",
         "share",
     ]

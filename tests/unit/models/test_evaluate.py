@@ -24,20 +24,37 @@ def scored(**changes: object) -> ScoredRows:
         "label": np.array([0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], np.int8),
         "score": np.array([1, 1, 9, 1, 5, 1, 1, 7, 7, 1, 7, 1], float),
         "is_anomaly": np.array([0, 0, 1, 0, 1, 0, 0, 1, 1, 0, 1, 0], bool),
+        "alert": np.array([0, 0, 1, 3, 1, 2, 0, 1, 2, 3, 1, 2], np.uint8),
         "top": np.array([[0, 1, 2]] * 12, np.int32),
     }
     return ScoredRows(**(values | changes))  # type: ignore[arg-type]
 
 
-def test_events_and_false_alarms_are_runs() -> None:
+def test_events_are_found_by_anomalies_and_false_alarms_are_alerts() -> None:
     quality = evaluate(scored())
 
     first, second = quality.per_entity
-    assert (first.events, first.events_found, first.false_alarms, first.days) == (2, 1, 1, 1.0)
-    assert (second.events, second.false_alarms, second.vus_pr) == (0, 2, None)
-    assert (quality.events, quality.events_found, quality.false_alarms_per_entity_day) == (2, 1, 1.5)
+    # The second event is in an alert, but no anomaly falls into it.
+    assert (first.events, first.events_found, first.alerts, first.false_alarms, first.days) == (
+        2,
+        1,
+        2,
+        0,
+        1.0,
+    )
+    assert (second.events, second.alerts, second.false_alarms, second.vus_pr) == (0, 2, 2, None)
+    assert (quality.events, quality.events_found, quality.false_alarms_per_entity_day) == (2, 1, 1.0)
+    assert quality.delay_s == first.delays_s[0] == DAY_MS / 5 / 1000
     assert quality.vus_pr == first.vus_pr
     assert quality.auc_pr == first.auc_pr == pytest.approx((1 + 2 * 3 / 6) / 3)
+
+
+def test_an_alert_that_began_before_the_labelled_rows_counts_once() -> None:
+    alert = np.array([2, 3, 0, 0, 1, 3, 2, 2, 2, 2, 2, 2], np.uint8)
+
+    first, second = evaluate(scored(alert=alert)).per_entity
+
+    assert (first.alerts, first.false_alarms, second.alerts, second.false_alarms) == (2, 0, 1, 1)
 
 
 def test_unlabelled_and_rejected_rows_are_left_out() -> None:

@@ -199,7 +199,7 @@ def test_a_written_file_reads_back_as_the_same_rows(tmp_path: object) -> None:
 
     expected, actual = scored_rows(data, scores), read_scored(path)
     assert actual.entities == expected.entities
-    for field in ("entity", "seq", "time_ms", "label", "score", "is_anomaly"):
+    for field in ("entity", "seq", "time_ms", "label", "score", "is_anomaly", "alert"):
         np.testing.assert_array_equal(getattr(actual, field), getattr(expected, field))
     names = [np.array([*rows.features, ""])[rows.top] for rows in (expected, actual)]
     np.testing.assert_array_equal(*names)
