@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stream_infer.delivery.delivery import Delivery, Outbox, Undone, error_of
 from stream_infer.delivery.outgoing import Outgoing
-from stream_infer.records import Batch, Columns, Rejects, Scores
+from stream_infer.records import Batch, Blobs, Columns, Rejects, Scores
 
 __all__ = ["Encoder", "Publisher"]
 
@@ -48,7 +48,7 @@ class Publisher:
         self._encoder = encoder
         self._scored_topic = scored_topic
         self._reject_topic = reject_topic
-        self._passed_headers = frozenset(name.lower() for name in passed_headers)
+        self._passed_headers = frozenset(name.encode().lower() for name in passed_headers)
         self._reject_headers = reject_headers
 
     def publish(
@@ -77,9 +77,8 @@ class Publisher:
             return columns, scores, oversized
         payload, ends = self._encoder.encode(batch, columns, scores)
         partition = batch.partition[columns.rows]
-        outgoing = Outgoing(
-            payload, ends, partition, columns.rows, batch.keys, batch.headers, self._passed_headers
-        )
+        values = Blobs(payload, ends, np.zeros(len(ends), np.bool_))
+        outgoing = Outgoing(values, partition, columns.rows, batch.keys, batch.headers, self._passed_headers)
         too_large = outbox.write_all(self._scored_topic, outgoing)
         if not too_large:
             return columns, scores, oversized
