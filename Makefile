@@ -37,7 +37,7 @@ bench: $(READY) ## drain and latency beside a plain confluent-kafka + fastavro l
 lock: $(READY) ## pin the newest versions that pyproject.toml allows
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --upgrade --no-header --quiet \
-		--python-version 3.11 --extra train --extra embedded --extra dev -o requirements.lock
+		--python-version 3.11 --extra train --extra embedded --extra compare --extra dev -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-header --quiet \
 		--python-version 3.11 --constraints requirements.lock -o requirements-runtime.lock
 	echo 'hatchling>=1.27' | $(BIN)/uv pip compile - --universal --generate-hashes --no-header --quiet \
