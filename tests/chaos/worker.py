@@ -11,6 +11,8 @@ The product has no test code: what the rig needs is patched in here. Two environ
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -25,10 +27,10 @@ __all__ = ["run"]
 _build = product.build
 
 
-def run() -> None:
+def run(arguments: Sequence[str]) -> None:
     """The command line of stream-infer, with a build that applies the patches."""
     product.build = _patched
-    main()
+    main(list(arguments))
 
 
 def _patched(config: Config) -> Service:
@@ -46,4 +48,4 @@ def _patched(config: Config) -> Service:
 
 
 if __name__ == "__main__":
-    run()
+    run(sys.argv[1:])
