@@ -172,11 +172,15 @@ def _derive(tree: Tree) -> set[tuple[str, ...]]:
     """Fill in the names of topics that follow from others. Returns which."""
     derived: set[tuple[str, ...]] = set()
     topic, app = (_text(tree, *keys) for keys in (("input", "topic"), ("app", "id")))
+    shadow = _text(tree, "shadow", "id") or (app and f"{app}-shadow")
     compared = _text(tree, "shadow", "comparison_topic") or (topic and f"{topic}.compared")
     for section, key, name in (
         ("output", "scored_topic", topic and f"{topic}.scored"),
         ("output", "reject_topic", topic and f"{topic}.rejected"),
         ("state", "topic", app and f"{app}.state"),
+        ("shadow", "id", app and f"{app}-shadow"),
+        ("shadow", "comparison_topic", topic and f"{topic}.compared"),
+        ("shadow", "state_topic", shadow and f"{shadow}.state"),
         ("compare", "topic", compared),
         ("compare", "verdict_topic", topic and f"{topic}.verdicts"),
     ):

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from stream_infer.config.compare import Compare
 from stream_infer.config.kafka import Kafka, Section
 from stream_infer.config.quarantine import Quarantine
+from stream_infer.config.shadow import Shadow
 
 __all__ = [
     "App",
@@ -235,6 +236,7 @@ class Config(Section):
     state: State
     model: ModelSettings
     quarantine: Quarantine = Field(default_factory=Quarantine)
+    shadow: Shadow
     compare: Compare
     control: Control = Field(default_factory=Control)
     log: Log = Field(default_factory=Log)
@@ -246,6 +248,8 @@ class Config(Section):
             "output.scored_topic": self.output.scored_topic,
             "output.reject_topic": self.output.reject_topic,
             "state.topic": self.state.topic,
+            "shadow.comparison_topic": self.shadow.comparison_topic,
+            "shadow.state_topic": self.shadow.state_topic,
         }
         seen: dict[str, str] = {}
         for setting, topic in topics.items():
