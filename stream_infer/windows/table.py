@@ -182,10 +182,13 @@ class EntityTable:
         """
         self._reserve_queues(partition)
         numbers = np.empty(min(limit, len(self._index)), np.int64)
-        numbers = numbers[: take_dirty(self._state, partition, position, before_offset, numbers)]
-        unknown = self._index.slots["profile"][numbers] == self.profiles.fleet
-        known = self._encode(numbers[~unknown], KNOWN)
-        return known.joined(self._encode(numbers[unknown], UNKNOWN)) if unknown.any() else known
+        return self.records(numbers[: take_dirty(self._state, partition, position, before_offset, numbers)])
+
+    def records(self, slots: NDArray[np.int64]) -> StateRecords:
+        """Records of these slots as they are now. Only flush makes records that may be written to the topic."""
+        unknown = self._index.slots["profile"][slots] == self.profiles.fleet
+        known = self._encode(slots[~unknown], KNOWN)
+        return known.joined(self._encode(slots[unknown], UNKNOWN)) if unknown.any() else known
 
     def replay_from(self, partition: int, position: int) -> int:
         """Where a replay must begin if the table is lost: since when the queue's head is dirty, else ``position``."""
@@ -209,7 +212,9 @@ class EntityTable:
         bound = self.replay_from(partition, _NO_BOUND)
         at = self._swept.get(partition, 0)
         numbers = self._index.idle(partition, at, limit, now_ms - self._idle_ttl_ms, bound)
+        numbers = numbers[~np.isin(numbers, self._expired)]
         self._swept[partition] = (at + limit) % used
+        self._expired = np.append(self._expired, numbers)
         entity = self._index.keys(numbers)
         return [STATE_KEY_PREFIX + entity[i] for i in range(len(entity))]
 
@@ -228,9 +233,7 @@ class EntityTable:
         self._begin()
         return True
 
-        numbers = numbers[~np.isin(numbers, self._expired)]
     # ---- the way back
-        self._expired = np.append(self._expired, numbers)
 
     def load(self, partition: int, keys: Sequence[bytes], values: Sequence[bytes | None]) -> int:
         """Bring back entities of a clean partition from state records in topic order; None is a tombstone.
@@ -255,13 +258,13 @@ class EntityTable:
         self._reserve_queues(partition)
         self._free(self._index.of_partition(partition))
         self._queues[partition] = NONE
+        self._undo.forget_queue(partition)
         self._swept.pop(partition, None)
 
     # ---- size
 
     @property
     def entity_count(self) -> int:
-        self._undo.forget_queue(partition)
         """Entities of all partitions."""
         return len(self._index)
 

@@ -77,8 +77,8 @@ class Run:
             self.topic[partition] += [(key, None) for key in self.table.expire(partition, now_ms, sweep)]
         self.marker[partition] = self.table.replay_from(partition, position)
         self.committed[partition] = position
-
         self.table.commit()
+
     def crash(self) -> None:
         self.table = EntityTable(LAYOUT, PROFILES, TTL_S)
         self.scorer = Scorer(Fragile(LAYOUT.terms), PROFILES, LAYOUT, self.table)
