@@ -6,26 +6,28 @@ Kernels are compiled on their first call and kept on disk; the model sizes its b
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
 from stream_infer.assignment import Assignment
 from stream_infer.avro.decoder import Decoder
-from stream_infer.avro.encoder import ScoredEncoder
 from stream_infer.log import get_logger
 from stream_infer.models.loading import LoadedModel
 from stream_infer.records import Batch, Blobs, Columns, Scores, Text
 from stream_infer.scorer import Scorer
 from stream_infer.windows.layout import NONE, TOP
 
-__all__ = ["warm_up"]
+__all__ = ["Encode", "warm_up"]
 
 _LOG = get_logger(__name__)
 
 
-def warm_up(
-    loaded: LoadedModel, decoder: Decoder, scorer: Scorer, encoder: ScoredEncoder, batch_events: int
-) -> None:
+Encode = Callable[[Batch, Columns, Scores], object]
+"""What the publishing stage does with scored rows before it writes."""
+
+
+def warm_up(loaded: LoadedModel, decoder: Decoder, scorer: Scorer, encode: Encode, batch_events: int) -> None:
     """Compile and run every stage; ``batch_events`` is the largest batch the model will see."""
     began_at = time.perf_counter()
     _LOG.info("warming up, the first time on a machine takes some seconds")
@@ -34,7 +36,7 @@ def warm_up(
     scorer.warm_up()
     batch, columns, scores = _row(loaded.layout.features)
     Assignment().admit(batch)
-    encoder.encode(batch, columns, scores)
+    encode(batch, columns, scores)
     _LOG.info("warm", took_s=time.perf_counter() - began_at)
 
 

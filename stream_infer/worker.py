@@ -23,12 +23,11 @@ from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
 from stream_infer.pace import CommitPace
 from stream_infer.partitions import Partitions
-from stream_infer.publish import Publisher
 from stream_infer.quarantine import Quarantine
 from stream_infer.records import Batch, Columns, Rejects, Scores
 from stream_infer.stopwatch import Stopwatch
 
-__all__ = ["Decoded", "Decoder", "Observer", "Scorer", "Stages", "Worker"]
+__all__ = ["Decoded", "Decoder", "Observer", "Publisher", "Scorer", "Stages", "Worker"]
 
 _LOG = get_logger(__name__)
 _IDLE_WAIT_S = 0.25
@@ -63,6 +62,15 @@ class Scorer(Protocol):
         self, columns: Columns, partition: NDArray[np.int32], offset: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
         """Which rows of a replay are not in the state yet."""
+
+
+class Publisher(Protocol):
+    """Writes what the stages made of a batch into the open delivery, and counts it there."""
+
+    def publish(
+        self, batch: Batch, columns: Columns, scores: Scores, rejects: Sequence[Rejects]
+    ) -> tuple[Columns, Scores, list[Rejects]]:
+        """Write all rows; returns them as they were written. Raises Undone when the producer takes no more."""
 
 
 class Observer(Protocol):

@@ -10,7 +10,7 @@ from stream_infer.avro.source import SchemaSource, SingleSchema
 from stream_infer.config import Config
 from stream_infer.errors import ConfigError
 
-__all__ = ["fields_of", "schemas_of", "scored_schema_id"]
+__all__ = ["fields_of", "own_schema_id", "schemas_of"]
 
 
 def schemas_of(config: Config) -> SchemaSource:
@@ -42,10 +42,10 @@ def _ordered(paths: tuple[str, ...], features: tuple[str, ...]) -> tuple[str, ..
     return tuple(by_name[feature] for feature in features)
 
 
-def scored_schema_id(config: Config, schemas: SchemaSource) -> int | None:
-    """The id that scored events carry; None (bare bodies) where the input has none either."""
+def own_schema_id(schemas: SchemaSource, name: str, topic: str) -> int | None:
+    """The id that events of one of our own schemas carry in a topic; None (bare bodies) where the input has none."""
     if isinstance(schemas, Registry):
-        return schemas.register(f"{config.output.scored_topic}-value", own_schemas.text("scored_event"))
+        return schemas.register(f"{topic}-value", own_schemas.text(name))
     if isinstance(schemas, SchemaDirectory):
-        return schemas.id_of("scored_event")
+        return schemas.id_of(name)
     return None

@@ -6,12 +6,15 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from confluent_kafka import TopicPartition
+
 from stream_infer.assignment import Assignment
 from stream_infer.attempts import Attempts
 from stream_infer.avro.decoder import Decoder
 from stream_infer.avro.encoder import ScoredEncoder
+from stream_infer.avro.source import SchemaSource
 from stream_infer.build import sandbox
-from stream_infer.build.events import fields_of, schemas_of, scored_schema_id
+from stream_infer.build.events import fields_of, own_schema_id, schemas_of
 from stream_infer.checkpoint import Checkpoint
 from stream_infer.config import Config
 from stream_infer.control import ControlServer, Metrics, Status
@@ -19,7 +22,7 @@ from stream_infer.delivery.at_least_once import AtLeastOnce
 from stream_infer.delivery.delivery import Delivery, Outbox
 from stream_infer.delivery.exactly_once import ExactlyOnce
 from stream_infer.delivery.settings import consumer_settings, producer_settings, reader_settings
-from stream_infer.delivery.source import BatchLimits, Source
+from stream_infer.delivery.source import BatchLimits, InputSource, Source
 from stream_infer.delivery.state_topic import StateReader
 from stream_infer.models.loading import LoadedModel, load_model
 from stream_infer.observation import COMPONENTS, Observation
@@ -32,12 +35,13 @@ from stream_infer.restore import Restore, StartPolicy
 from stream_infer.sandbox import Sandbox, SandboxLimits
 from stream_infer.scorer import Scorer
 from stream_infer.service import Service
-from stream_infer.warm import warm_up
+from stream_infer.warm import Encode, warm_up
 from stream_infer.watchdog import Watchdog
 from stream_infer.windows.table import EntityTable
+from stream_infer.worker import Publisher as AnyPublisher
 from stream_infer.worker import Stages, Worker
 
-__all__ = ["build"]
+__all__ = ["Assembly", "build"]
 
 _REST_S = 0.005
 _DELIVERY_EVENTS_MAX = 50_000
@@ -51,40 +55,30 @@ def build(config: Config) -> Service:
     Raises ConfigError, ModelError, RegistryError.
     """
     loaded = load_model(config.model.path, config.model.device, threads=config.model.threads)
-    schemas = schemas_of(config)
-    decoder = Decoder(schemas, fields_of(config, loaded.manifest.features))
-    return _Assembly(config, loaded).service(
-        decoder, scored_schema_id(config, schemas), framed=schemas.framed
-    )
+    return Assembly(config, loaded, schemas_of(config)).service()
 
 
-class _Assembly:
-    """The parts of one worker while they are put together."""
+class Assembly:
+    """The parts of one worker while they are put together. What a shadow has other parts for is a method."""
 
-    def __init__(self, config: Config, loaded: LoadedModel) -> None:
+    def __init__(self, config: Config, loaded: LoadedModel, schemas: SchemaSource) -> None:
         self.config = config
         self.loaded = loaded
+        self.schemas = schemas
         self.metrics = Metrics()
         self.status = Status(COMPONENTS)
         self.assignment = Assignment()
         self.table = EntityTable(loaded.layout, loaded.profiles, config.state.idle_ttl_s)
-        kafka, batch = config.kafka, config.batch
-        self.source = Source(
-            consumer_settings(
-                kafka.client_settings(), kafka.consumer_settings(), config.app.id, kafka.group_protocol
-            ),
-            config.input.topic,
-            BatchLimits(batch.max_events, batch.max_bytes, batch.linger_ms),
-        )
+        self.source = self.make_source()
         self.attempts = Attempts(
             config.quarantine.deaths,
-            max(batch.max_events, _DELIVERY_EVENTS_MAX) + batch.max_events,
+            max(config.batch.max_events, _DELIVERY_EVENTS_MAX) + config.batch.max_events,
             uuid.uuid4().hex,
             self.table.replay_from,
         )
         self.observation = Observation(self.metrics, self.status, self.source, self.assignment, self.table)
 
-    def service(self, decoder: Decoder, scored_schema_id: int | None, *, framed: bool) -> Service:
+    def service(self) -> Service:
         """Everything that runs."""
         config = self.config
         delivery = self._delivery()
@@ -96,13 +90,50 @@ class _Assembly:
             expires=config.state.idle_ttl_s > 0,
         )
         partitions = self._partitions(delivery, checkpoint)
+        decoder = Decoder(self.schemas, fields_of(config, self.loaded.manifest.features))
         scorer = Scorer(self.loaded.model, self.loaded.profiles, self.loaded.layout, self.table)
-        encoder = self._encoder(scored_schema_id)
-        warm_up(self.loaded, decoder, scorer, encoder, config.batch.max_events)
-        stages = Stages(decoder, scorer, self._publisher(delivery, encoder, framed=framed), checkpoint)
+        publisher, encode = self.make_publisher(delivery)
+        warm_up(self.loaded, decoder, scorer, encode, config.batch.max_events)
+        stages = Stages(decoder, scorer, publisher, checkpoint)
         pace = self._pace()
         worker = Worker(self.source, partitions, stages, delivery, pace, self._quarantine(), self.observation)
         return Service(worker, self._control(), self._watchdog(), config.delivery.drain_timeout_s)
+
+    # ---- what a shadow has others of
+
+    def make_source(self) -> InputSource:
+        """Where batches come from."""
+        batch = self.config.batch
+        limits = BatchLimits(batch.max_events, batch.max_bytes, batch.linger_ms)
+        return Source(self.consumer_settings(), self.config.input.topic, limits)
+
+    def make_policy(self) -> StartPolicy:
+        """Where a new group begins."""
+        return StartPolicy(self.config.input.start, self.config.input.on_gap)
+
+    def make_publisher(self, delivery: Delivery) -> tuple[AnyPublisher, Encode]:
+        """What writes the results, and its encoding alone, to be warmed up."""
+        manifest, output, topic = self.loaded.manifest, self.config.output, self.config.input.topic
+        schema_id = own_schema_id(self.schemas, "scored_event", output.scored_topic)
+        encoder = ScoredEncoder(schema_id, manifest.features, manifest.name, manifest.version, topic)
+        headers = RejectHeaders(topic, manifest.version, framed=self.schemas.framed)
+        publisher = Publisher(
+            delivery, encoder, output.scored_topic, output.reject_topic, output.headers, headers
+        )
+        return publisher, encoder.encode
+
+    def beside(self, positions: dict[int, int]) -> list[TopicPartition]:  # noqa: ARG002 - a shadow's source knows
+        """Offsets of other topics to commit with these of the input."""
+        return []
+
+    # ---- what both have
+
+    def consumer_settings(self) -> dict[str, Any]:
+        """Settings of the member of the group."""
+        kafka = self.config.kafka
+        return consumer_settings(
+            kafka.client_settings(), kafka.consumer_settings(), self.config.app.id, kafka.group_protocol
+        )
 
     def _pace(self) -> CommitPace:
         interval_s, batch_events = (
@@ -131,6 +162,7 @@ class _Assembly:
             ready_timeout_s=_READY_TIMEOUT_S,
             progress=self.observation.progressed,
             rebuilt=self.observation.rebuilt,
+            beside=self.beside,
             note=self.attempts.note,
         )
 
@@ -151,14 +183,13 @@ class _Assembly:
             config.state.topic,
             self.table.load,
         )
-        policy = StartPolicy(config.input.start, config.input.on_gap)
         restore = Restore(
             self.source,
             self.assignment,
             self.attempts,
             reader,
             self.table,
-            policy,
+            self.make_policy(),
             self.observation.restored,
         )
         return Partitions(
@@ -171,17 +202,6 @@ class _Assembly:
             restore,
             self.observation.rebalanced,
         )
-
-    def _encoder(self, schema_id: int | None) -> ScoredEncoder:
-        manifest = self.loaded.manifest
-        return ScoredEncoder(
-            schema_id, manifest.features, manifest.name, manifest.version, self.config.input.topic
-        )
-
-    def _publisher(self, delivery: Delivery, encoder: ScoredEncoder, *, framed: bool) -> Publisher:
-        output, topic = self.config.output, self.config.input.topic
-        headers = RejectHeaders(topic, self.loaded.manifest.version, framed=framed)
-        return Publisher(delivery, encoder, output.scored_topic, output.reject_topic, output.headers, headers)
 
     def _control(self) -> ControlServer | None:
         manifest, control = self.loaded.manifest, self.config.control
