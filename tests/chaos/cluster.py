@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Self
@@ -10,6 +11,9 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from stream_infer.embedded import EmbeddedKafka
+from stream_infer.embedded.versions import LATEST
+from stream_infer.errors import StreamInferError
+from tests.chaos.proxy import Network
 
 __all__ = ["NODES", "Cluster", "java_hash"]
 
@@ -26,25 +30,37 @@ _SETTINGS = {
 class Cluster:
     """A context manager of the cluster under test. Not for several threads.
 
-    ``settings`` are broker settings, ``kafka`` makes the cluster (another version of Kafka, say).
+    ``version`` of Kafka: one of ``stream_infer.embedded.versions``. ``settings`` are broker settings. A client that starts
+    at ``network.servers`` stays behind the proxies of ``network``; one that starts at ``servers`` is never behind them.
     """
 
     def __init__(
         self,
         say: Callable[[str], None] = print,
+        version: str = LATEST,
         settings: dict[str, str] | None = None,
-        kafka: Callable[..., EmbeddedKafka] = EmbeddedKafka,
     ) -> None:
-        self.kafka = kafka(3, settings=_SETTINGS | (settings or {}), progress=say)
+        self.network = Network(len(NODES))
+        self.kafka = EmbeddedKafka(
+            len(NODES),
+            version=version,
+            settings=_SETTINGS | (settings or {}),
+            advertised=self.network.advertised,
+            progress=say,
+        )
         self.down: set[int] = set()
         self.paused: set[int] = set()
         self._admin: Any = None
+        self._starting: threading.Thread | None = None
+        self._errors: list[StreamInferError] = []
 
     def __enter__(self) -> Self:
         self.kafka.start()
+        self.network.open(self.kafka.inner_addresses)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.network.close()
         self.kafka.stop()
 
     @property
@@ -55,7 +71,7 @@ class Cluster:
     @property
     def version(self) -> str:
         """Of Kafka."""
-        return getattr(self.kafka, "version", "4.3.1")
+        return self.kafka.version
 
     def kill(self, node: int) -> None:
         """End a broker as kill -9 does."""
@@ -74,17 +90,56 @@ class Cluster:
         self.paused.discard(node)
 
     def restart(self, node: int) -> None:
-        """Start a broker again, ended in good order first if it runs."""
-        self.kafka.restart(node)
-        self.down.discard(node)
+        """Start a broker again, ended in good order first if it runs; it is ``impaired`` until it is back."""
+        self.down.add(node)
         self.paused.discard(node)
+        self._background(lambda: self.kafka.restart(node), {node})
+
+    def start_all(self) -> None:
+        """Start every broker that is down, together: alone none of them is a quorum."""
+        nodes = set(self.down)
+        embedded: Any = self.kafka
+
+        def start() -> None:
+            ended = [embedded._nodes[number] for number in nodes]
+            for node in ended:
+                embedded._launch(node)
+            embedded._wait_ready(ended, nodes)
+
+        self._background(start, nodes)
+
+    @property
+    def impaired(self) -> bool:
+        """Whether a broker is down, frozen or not back yet."""
+        return bool(self.down or self.paused)
 
     def heal(self) -> None:
-        """Every broker runs, and every partition has all its copies in step."""
+        """Every broker runs; raises what kept one from it."""
+        self.network.calm()
         for node in sorted(self.paused):
             self.resume(node)
-        for node in sorted(self.down):
-            self.restart(node)
+        self._join()
+        if self.down:
+            self.start_all()
+            self._join()
+
+    def _background(self, start: Callable[[], None], nodes: set[int]) -> None:
+        def run() -> None:
+            try:
+                start()
+                self.down -= nodes
+            except StreamInferError as error:
+                self._errors.append(error)
+
+        self._join()
+        self._starting = threading.Thread(target=run, name="brokers", daemon=True)
+        self._starting.start()
+
+    def _join(self) -> None:
+        if self._starting is not None:
+            self._starting.join()
+        if self._errors:
+            raise self._errors.pop()
 
     def leader_of(self, topic: str, partition: int) -> int | None:
         """The node that leads a partition; None while there is none, or no answer."""

@@ -1,7 +1,7 @@
 """One worker process of the rig, and what it uses.
 
-Workers are forked from a server that has imported the product and done nothing else: a start costs a second of CPU less,
-so that more of a run is faults and less is imports.
+Workers are forked from a server that has imported the product and done nothing else: a start costs a second of CPU
+less, so that more of a run is faults and less is imports.
 """
 
 from __future__ import annotations

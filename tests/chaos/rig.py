@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import random
+import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +51,7 @@ class Options:
     rate: float = 3_000.0
     poison: float = 0.01
     slots: bool = True
+    patches: tuple[str, ...] = ()
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -100,9 +103,12 @@ class Rig:
         self.began_s = 0.0
         self._deadline_s = 0.0
         self._sampled_s = 0.0
+        self._later: list[tuple[float, int, Callable[[], object]]] = []
+        self._later_count = 0
         self._starts: dict[int, dict[str, Any]] = {}
         self._started_count = 0
         self._known_dead: set[int] = set()
+        self.stopping: set[int] = set()
 
     def __enter__(self) -> Self:
         try:
@@ -114,6 +120,7 @@ class Rig:
 
     def _open(self) -> None:
         self.deployment.open()
+        self.clock.write_bytes(struct.pack("d", 0.0))
         wanted = NewTopic(self.topics.manifest, 1, -1)
         admin = AdminClient({"bootstrap.servers": self.cluster.servers})
         admin.create_topics([wanted])[wanted.topic].result(30)
@@ -145,6 +152,20 @@ class Rig:
         """Wall clock, as the fault log has it."""
         return time.time()
 
+    @property
+    def clock(self) -> Path:
+        """The file that says how far the clock of the workers is off (``patches.clock``)."""
+        return self.folder / "clock"
+
+    def alive(self) -> list[int]:
+        """Slots whose worker runs and is not frozen."""
+        return [slot for slot, worker in enumerate(self.workers) if worker.alive and not worker.stopped]
+
+    def later(self, seconds: float, action: Callable[[], object]) -> None:
+        """Do something then, in the scenario's thread, during a ``wait``; at the latest when the rig settles."""
+        self._later_count += 1
+        heapq.heappush(self._later, (time.monotonic() + seconds, self._later_count, action))
+
     def goes_on(self) -> bool:
         """Whether the duration is not over."""
         return time.monotonic() < self._deadline_s
@@ -174,7 +195,11 @@ class Rig:
         }
         variables = {f"STREAM_INFER__{name}": value for name, value in settings.items()}
         variables |= environment or {}
-        variables |= {"CHAOS_MANIFEST_TOPIC": self.topics.manifest, "CHAOS_PATCHES": ",".join(patches)}
+        variables |= {
+            "CHAOS_MANIFEST_TOPIC": self.topics.manifest,
+            "CHAOS_PATCHES": ",".join((*self.options.patches, *patches)),
+            "CHAOS_CLOCK": str(self.clock),
+        }
         if bootstrap is not None:
             variables["STREAM_INFER__KAFKA__BOOTSTRAP_SERVERS"] = bootstrap
         if self.options.slots:
@@ -212,20 +237,26 @@ class Rig:
         if now - self._sampled_s >= _SAMPLE_EVERY_S:
             self._sampled_s = now
             self.samples += [s for w in self.workers if not w.stopped and (s := w.sample()) is not None]
+        while self._later and self._later[0][0] <= now:
+            heapq.heappop(self._later)[2]()
         for slot, worker in enumerate(self.workers):
             code = worker.process.poll()
-            if code is None or worker.pid in self._known_dead or code < 0:
+            if code is None or code < 0 or worker.pid in self._known_dead:
                 continue  # a negative code is a signal: the scenario's own doing
             self._known_dead.add(worker.pid)
-            self.exits[str(code)] += 1
-            assert sum(self.exits.values()) < _RESTARTS_MAX, f"workers end by themselves: {dict(self.exits)}"
+            self.exits[f"{'drain ' if worker.pid in self.stopping else ''}{code}"] += 1
+            if worker.pid in self.stopping:
+                continue  # it was asked to; the scenario starts it again
+            assert self.exits[str(code)] < _RESTARTS_MAX, f"workers end by themselves: {dict(self.exits)}"
             self.restart(slot)
 
     def settle(self) -> None:
         """Undo all faults, stop sending, and wait until every event is committed. Raises TimeoutError."""
         self.closing.close()
         self.cluster.heal()
-        for slot, worker in enumerate(self.workers):
+        while self._later:
+            heapq.heappop(self._later)[2]()
+        for slot, worker in enumerate(self.workers[: self.options.workers]):
             worker.resume()
             worker.limit_files(None)
             if not worker.alive:
@@ -295,8 +326,9 @@ class Rig:
 def _settings(options: Options) -> dict[str, dict[str, Any]]:
     merged: dict[str, dict[str, Any]] = {name: dict(values) for name, values in _BASE.items()}
     merged["kafka"] = {"group_protocol": options.protocol}
-    if options.protocol == "classic":
+    if options.protocol == "classic":  # with the other protocol the session is the brokers' affair
         merged["kafka.consumer"] |= {"session.timeout.ms": 3_000, "heartbeat.interval.ms": 500}
+        merged["kafka.consumer"] |= {"max.poll.interval.ms": 8_000}
     for section, values in options.settings.items():
         merged.setdefault(section, {}).update(values)
     # [kafka] must come before [kafka.consumer], or TOML sees it twice
