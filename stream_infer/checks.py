@@ -42,7 +42,7 @@ from stream_infer.models.loading import load_model
 from stream_infer.models.manifest import Manifest
 from stream_infer.topics import Plan, faults
 
-__all__ = ["Check", "require", "run"]
+__all__ = ["Check", "plan_of", "require", "run"]
 
 _TIMEOUT_S = 5.0
 _RIGHTS_WITHIN_S = 15.0
@@ -101,7 +101,10 @@ def require(config: Config, path: Path = Path("worker.toml")) -> None:
 def _steps(model: Step, config: Config) -> Iterable[tuple[str, Step]]:
     yield "brokers", _brokers
     yield "input topic", _input
-    for index, name in enumerate(("scored topic", "reject topic", "state topic")):
+    names = ["scored topic", "reject topic", "state topic"]
+    if config.shadow.model is not None:
+        names += ["pairs topic", "shadow's state"]
+    for index, name in enumerate(names):
         yield name, partial(_role, index=index)
     yield "rights", _rights
     yield "model", model
@@ -148,9 +151,7 @@ def _role(world: _World, index: int) -> str:
     source = world.source
     if source is None:
         raise _Skipped("needs the input topic")
-    config = world.config
-    plan = Plan(config.output.scored_topic, config.output.reject_topic, config.state.topic)
-    role = plan.roles(source)[index]
+    role = plan_of(world.config).roles(source)[index]
     found = _reached(world).topics([role.name]).get(role.name)
     create = f"`stream-infer topics create -c {world.path}"
     if found is None:
@@ -159,6 +160,14 @@ def _role(world: _World, index: int) -> str:
     if wrong:
         raise BrokerError(f"{'; '.join(wrong)}. {create} --repair` helps, or says what does")
     return f"{role.name}: {found.partition_count} partitions"
+
+
+def plan_of(config: Config) -> Plan:
+    """The topics of these settings."""
+    output, state, shadow = config.output, config.state.topic, config.shadow
+    if shadow.model is None:
+        return Plan(output.scored_topic, output.reject_topic, state)
+    return Plan(output.scored_topic, output.reject_topic, state, shadow.comparison_topic, shadow.state_topic)
 
 
 def _rights(world: _World) -> str:

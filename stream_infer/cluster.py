@@ -106,6 +106,17 @@ class Cluster:
                     raise BrokerError(f"topic {name} cannot be created: {_words(failure)}") from None
         self._wait_for([one.topic for one in wanted])
 
+    def remove(self, topics: Iterable[str], group: str) -> None:
+        """Delete topics, and a group that nobody is in. Raises BrokerError where that is not allowed."""
+        futures = self._admin.delete_topics(list(topics), request_timeout=self._timeout_s)
+        futures |= self._admin.delete_consumer_groups([group], request_timeout=self._timeout_s)
+        for name, future in futures.items():
+            try:
+                self._answer(future)
+            except KafkaException as failure:
+                if _code(failure) not in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_ID_NOT_FOUND}:
+                    raise BrokerError(f"{name} cannot be deleted: {_words(failure)}") from None
+
     def configure(self, name: str, config: Mapping[str, str]) -> None:
         """Set topic settings, leaving all others as they are. Raises BrokerError."""
         self._set(ResourceType.TOPIC, name, config)

@@ -17,7 +17,7 @@ from stream_infer.delivery.source import InputSource
 from stream_infer.log import get_logger
 from stream_infer.records import Batch, Columns, Rejects, Scores
 
-__all__ = ["COMPONENTS", "Observation"]
+__all__ = ["COMPONENTS", "Observation", "Table"]
 
 _LOG = get_logger(__name__)
 _GAUGES_EVERY_S = 1.0
@@ -26,19 +26,23 @@ COMPONENTS = ("input", "output", "model", "registry")
 """What must be usable before the worker is ready."""
 
 
-class _Table(Protocol):
-    @property
-    def entity_count(self) -> int: ...
+class Table(Protocol):
+    """How large the entity table is."""
 
     @property
-    def bytes_count(self) -> int: ...
+    def entity_count(self) -> int:
+        """Entities remembered."""
+
+    @property
+    def bytes_count(self) -> int:
+        """Memory of their state."""
 
 
 class Observation:
     """The worker's observer. Gauges are refreshed once a second, everything else as it happens."""
 
     def __init__(
-        self, metrics: Metrics, status: Status, source: InputSource, assignment: Assignment, table: _Table
+        self, metrics: Metrics, status: Status, source: InputSource, assignment: Assignment, table: Table
     ) -> None:
         self._metrics = metrics
         self._status = status

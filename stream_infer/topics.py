@@ -12,6 +12,9 @@ __all__ = ["GROUP_SETTINGS", "Plan", "Role", "faults"]
 GROUP_SETTINGS = {"consumer.session.timeout.ms": "6000", "consumer.heartbeat.interval.ms": "1500"}
 """Of a group with the consumer protocol. Its session is the outage after a kill -9; brokers have 45 s by default."""
 
+STATE = {"cleanup.policy": "compact", "segment.ms": "600000", "min.cleanable.dirty.ratio": "0.2"}
+"""Of a state topic. Small segments are compacted soon, so that a restore reads little more than the entities."""
+
 REJECT_HEADROOM_BYTES = 65_536
 """A reject is its record and some headers: it must fit where the record did."""
 
@@ -27,25 +30,29 @@ class Role:
 
 @dataclass(frozen=True)
 class Plan:
-    """The three topics a worker writes, to fit the one it reads."""
+    """The topics that a worker writes, and those of its shadow if it has one, to fit the one they read."""
 
     scored: str
     rejects: str
     state: str
+    comparison: str | None = None
+    shadow_state: str | None = None
 
     def roles(self, source: Topic) -> list[Role]:
         """Return what the topics must be like beside this input topic."""
         largest = int(source.config.get("max.message.bytes", 1_048_588)) + REJECT_HEADROOM_BYTES
-        return [
+        roles = [
             Role("output.scored_topic", self.scored, {}),
             Role("output.reject_topic", self.rejects, {"max.message.bytes": str(largest)}),
-            Role(
-                "state.topic",
-                self.state,
-                # Small segments are compacted soon, so that a restore reads little more than the entities.
-                {"cleanup.policy": "compact", "segment.ms": "600000", "min.cleanable.dirty.ratio": "0.2"},
-            ),
+            Role("state.topic", self.state, STATE),
         ]
+        if self.comparison is not None:
+            roles.append(
+                Role("shadow.comparison_topic", self.comparison, {"max.message.bytes": str(largest)})
+            )
+        if self.shadow_state is not None:
+            roles.append(Role("shadow.state_topic", self.shadow_state, STATE))
+        return roles
 
 
 def faults(role: Role, source: Topic, found: Topic) -> list[str]:
@@ -65,7 +72,7 @@ def faults(role: Role, source: Topic, found: Topic) -> list[str]:
     largest = role.config.get("max.message.bytes")
     if largest and int(found.config.get("max.message.bytes", largest)) < int(largest):
         said.append(
-            f"{role.setting} = {found.name} takes messages of {found.config['max.message.bytes']} bytes: a "
-            f"reject of the longest event with its headers needs max.message.bytes = {largest}"
+            f"{role.setting} = {found.name} takes messages of {found.config['max.message.bytes']} bytes: what is "
+            f"said of the longest event needs max.message.bytes = {largest}"
         )
     return said

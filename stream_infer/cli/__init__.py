@@ -15,6 +15,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "run": "Score the events of a topic, until stopped.",
+    "shadow": "Score the same events with a candidate model and compare, live or over the past.",
     "check": "Test settings, brokers, topics, rights, model, schemas and port against the real world.",
     "topics": "Create and show the topics of a worker.",
     "rejects": "Read the records that could not be scored, and send them back.",
@@ -22,6 +23,9 @@ COMMANDS = {
     "train": "Train a model on a file of rows.",
     "score": "Score a file of rows with a model.",
     "evaluate": "Compare scores with labels.",
+    "model": "List, register, promote and roll back the versions of a model.",
+    "compare": "Watch or report what primary and shadow say of the same events, and the verdict.",
+    "comparison": "Export the comparison topic to a file.",
     "kafka": "Hold a real Apache Kafka open on this machine until Ctrl-C.",
     "demo": "Watch the whole: a real Kafka, a model, real events, anomalies as they are scored.",
 }

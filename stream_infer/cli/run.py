@@ -14,7 +14,7 @@ from stream_infer.log import get_logger
 if TYPE_CHECKING:
     from stream_infer.service import Service
 
-__all__ = ["command"]
+__all__ = ["command", "stop_on_signals"]
 
 
 @click.command()
@@ -35,12 +35,14 @@ def command(config_path: Path) -> None:
     configure(config.log.format, config.log.level)
     require(config, config_path)
     service = build(config)
-    _stop_on_signals(service)
+    stop_on_signals(service)
     service.run()
     get_logger("stream_infer").info("stopped")
 
 
-def _stop_on_signals(service: Service) -> None:
+def stop_on_signals(service: Service) -> None:
+    """Let the first SIGTERM or SIGINT ask for a drain, and the second one interrupt."""
+
     def stop(number: int, _frame: Any) -> None:
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.default_int_handler)  # the second one interrupts

@@ -62,6 +62,8 @@ def create(config_path: Path, replication: int, input_partitions: int | None, *,
         raise BrokerError("\n  ".join([*wrong, _cure(config_path, source)]))
     if config.kafka.group_protocol == "consumer":
         _set_group(cluster, config.app.id)
+        if config.shadow.model is not None:
+            _set_group(cluster, config.shadow.id)
 
 
 @command.command()
@@ -100,11 +102,10 @@ def _set_group(cluster: Cluster, group: str) -> None:
 
 
 def _open(config: Config) -> tuple[Cluster, Plan]:
+    from stream_infer.checks import plan_of  # noqa: PLC0415
     from stream_infer.cluster import Cluster  # noqa: PLC0415
-    from stream_infer.topics import Plan  # noqa: PLC0415
 
-    plan = Plan(config.output.scored_topic, config.output.reject_topic, config.state.topic)
-    return Cluster.open(config.kafka.admin_settings()), plan
+    return Cluster.open(config.kafka.admin_settings()), plan_of(config)
 
 
 def _input(cluster: Cluster, config: Config, replication: int, partitions: int | None) -> Topic:

@@ -131,6 +131,29 @@ METRICS = (
         "Always 1; says which model scores.",
         ("name", "version", "device"),
     ),
+    Metric(
+        "stream_infer_compared_total",
+        "counter",
+        "Of a shadow: events compared, by what was found: agreed, disagreed, primary_only (the shadow has no score), "
+        "shadow_only (the primary has none) or neither.",
+        ("outcome",),
+    ),
+    Metric(
+        "stream_infer_passed_over_total",
+        "counter",
+        "Of a shadow: events that the primary neither scored nor rejected; they are not compared.",
+    ),
+    Metric(
+        "stream_infer_repeated_results_total",
+        "counter",
+        "Of a shadow: results of the primary that came a second time; the first counts.",
+    ),
+    Metric(
+        "stream_infer_unusable_results_total",
+        "counter",
+        "Of a shadow: records of the primary's topics that are no result of an event of the input.",
+    ),
+    Metric("stream_infer_held_bytes", "gauge", "Of a shadow: memory of what waits for the other side."),
 )
 
 
@@ -259,6 +282,18 @@ class Metrics:
         gauge = self._made["stream_infer_model_info"]
         gauge.clear()
         gauge.labels(name, version, device).set(1)
+
+    def compared(self, outcomes: Mapping[str, int], passed_over_count: int) -> None:
+        """Count compared events by outcome, and those that were not compared."""
+        for outcome, count in outcomes.items():
+            self._inc("compared_total", count, outcome)
+        self._inc("passed_over_total", passed_over_count)
+
+    def held(self, bytes_count: int, repeated_count: int, unusable_count: int) -> None:
+        """Set the memory of what waits, and add results that came again or were none."""
+        self._set("held_bytes", bytes_count)
+        self._inc("repeated_results_total", repeated_count)
+        self._inc("unusable_results_total", unusable_count)
 
     def watch(self, progress_age_s: Callable[[], float], ready: Callable[[], bool]) -> None:
         """Let each scrape ask for the loop's health."""

@@ -41,6 +41,7 @@ KNOWS_ADAPTERS = {
     "worker": {"delivery", "checkpoint", "pace", "partitions", "publish", "quarantine"},
     "control": set(),
     "observation": {"control", "delivery", "assignment"},
+    "shadow": {"delivery", "rejects", "assignment", "restore", "observation", "control"},
     "watchdog": set(),
 }
 """Area -> what it may import of this package, beside the base and itself. Areas not named here are the outer ones."""

@@ -1,0 +1,159 @@
+"""``stream-infer shadow``: a candidate model beside the worker, live or over the past."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from stream_infer.cli.options import config_option, load_config
+from stream_infer.errors import BrokerError
+from stream_infer.log import get_logger
+
+if TYPE_CHECKING:
+    from stream_infer.build.shadow import Told
+    from stream_infer.config import Config
+
+__all__ = ["command"]
+
+_LOG = get_logger("stream_infer")
+_SAY_EVERY_S = 10.0
+
+
+@click.command()
+@config_option
+@click.option(
+    "--from", "start", help="Go over the past once, from here: a time, an offset, earliest or primary."
+)
+@click.option(
+    "--to", "end", help="With --from: as far as here; at most, and by default, as far as the worker is."
+)
+@click.option(
+    "--rate", type=click.FloatRange(0, min_open=True), help="With --from: at most so many events a second."
+)
+@click.option("--topic", help="With --from: where its comparisons go [default: comparison_topic + .backtest]")
+def command(
+    config_path: Path, start: str | None, end: str | None, rate: float | None, topic: str | None
+) -> None:
+    """Score the same events with a candidate model and compare, live or over the past.
+
+    Writes a comparison for each event of the worker's. It has its own process, group, state and control port (shadow.port), follows the worker's results, and cannot slow
+    it: it only reads, at a lower priority (shadow.nice). Without --from it runs until it is stopped, as `run` does.
+
+    With --from it is a backtest over what the worker did: it fills its windows with the events before, compares all
+    events of the range, and ends. Killed and started with the same options it goes on where it was.
+    """
+    if start is None and (end or rate or topic):
+        raise click.UsageError("--to, --rate and --topic go with --from.")
+    from stream_infer.build.shadow import shadow_config  # noqa: PLC0415 - it compiles and loads, --help does without
+    from stream_infer.log import configure  # noqa: PLC0415
+    from stream_infer.shadow.courtesy import give_way  # noqa: PLC0415
+
+    config = load_config(config_path)
+    configure(config.log.format, config.log.level)
+    shadow_config(config)  # says what is missing before anything is done
+    give_way(config.shadow.nice)
+    if start is None:
+        _follow(config, config_path)
+    else:
+        _go_over(config, config_path, (start, end), rate, topic)
+    _LOG.info("stopped")
+
+
+def _follow(config: Config, path: Path) -> None:
+    from stream_infer.build.shadow import build, shadow_config  # noqa: PLC0415
+    from stream_infer.checks import require  # noqa: PLC0415
+    from stream_infer.cli.run import stop_on_signals  # noqa: PLC0415
+
+    require(shadow_config(config), path)
+    service = build(config)
+    stop_on_signals(service)
+    service.run()
+
+
+def _go_over(
+    config: Config, path: Path, places: tuple[str, str | None], rate: float | None, topic: str | None
+) -> None:
+    from stream_infer.build.shadow import Backtest, backtest_config, build, shadow_config, span_of  # noqa: PLC0415
+    from stream_infer.checks import require  # noqa: PLC0415
+    from stream_infer.cli.run import stop_on_signals  # noqa: PLC0415
+
+    config = backtest_config(config, *places, topic)
+    _make_topics(config)
+    require(shadow_config(config), path)
+    span, ended = span_of(config, *places), threading.Event()
+    with _progress(span.events) as told:
+        service = build(config, Backtest(span, rate, told, ended.set))
+        stop_on_signals(service)
+        service.run()
+    if ended.is_set():
+        _clear_up(config)
+        click.echo(f"comparisons of {span.events} offsets are in {config.shadow.comparison_topic}", err=True)
+    else:
+        click.echo("not finished: the same command goes on from here", err=True)
+
+
+def _make_topics(config: Config) -> None:
+    """Create what a backtest writes to; the worker's own topics must be there."""
+    from stream_infer.checks import plan_of  # noqa: PLC0415
+    from stream_infer.cluster import Cluster, Topic  # noqa: PLC0415
+
+    cluster = Cluster.open(config.kafka.admin_settings())
+    source = cluster.topics([config.input.topic]).get(config.input.topic)
+    if source is None:
+        raise BrokerError(f"input.topic = {config.input.topic} does not exist: correct the name")
+    roles = [role for role in plan_of(config).roles(source) if role.setting.startswith("shadow.")]
+    found = cluster.topics(role.name for role in roles)
+    missing = [role for role in roles if role.name not in found]
+    cluster.create(Topic(role.name, source.partition_count, -1, role.config) for role in missing)
+
+
+def _clear_up(config: Config) -> None:
+    """Remove the state and the offsets of a backtest that is done."""
+    from stream_infer.cluster import Cluster  # noqa: PLC0415
+
+    try:
+        Cluster.open(config.kafka.admin_settings()).remove([config.shadow.state_topic], config.shadow.id)
+    except BrokerError as error:
+        _LOG.warning("the backtest's own topic and group are left", reason=str(error))
+
+
+@contextmanager
+def _progress(events: int) -> Iterator[Told]:
+    """Show how far a backtest is: a bar for people, a line every ten seconds for machines."""
+    if not sys.stderr.isatty():
+        yield _lines(events)
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (
+        TextColumn("backtest"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[compared]:,} compared"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("backtest", total=events, compared=0)
+        yield lambda passed, compared: progress.update(task, completed=passed, compared=compared)
+
+
+def _lines(events: int) -> Told:
+    said_at, compared_before = time.monotonic(), 0
+
+    def told(passed: int, compared: int) -> None:
+        nonlocal said_at, compared_before
+        now = time.monotonic()
+        if now - said_at >= _SAY_EVERY_S:
+            rate = (compared - compared_before) / (now - said_at)
+            said_at, compared_before = now, compared
+            _LOG.info("backtest", passed=passed, of=events, compared=compared, per_s=round(rate))
+
+    return told
