@@ -133,13 +133,15 @@ def _reader(servers: str, isolation: str) -> Consumer:
 
 
 class WorkerProcess:
-    """``stream-infer run`` in a process of its own."""
+    """``stream-infer run`` in a process of its own, or another command that serves until it is stopped."""
 
-    def __init__(self, config: Path, log: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, config: Path, log: Path, environment: dict[str, str], command: Sequence[str] = ("run",)
+    ) -> None:
         self.log = log
         with log.open("ab") as sink:
             self.process = subprocess.Popen(
-                [PROGRAM, "run", "-c", config],
+                [PROGRAM, *command, "-c", config],
                 stdout=sink,
                 stderr=sink,
                 env={**os.environ, **environment},
@@ -218,7 +220,9 @@ class Deployment:
 
     @property
     def topics(self) -> list[str]:
-        return [self.topic, f"{self.topic}.scored", f"{self.topic}.rejected", f"{self.app}.state"]
+        own = [self.topic, f"{self.topic}.scored", f"{self.topic}.rejected", f"{self.app}.state"]
+        shadow = [f"{self.topic}.compared", f"{self.topic}.compared.backtest", f"{self.app}-shadow.state"]
+        return own + shadow if "shadow" in self.settings else own
 
     def open(self) -> None:
         schemas = self.folder / "schemas"
@@ -244,11 +248,11 @@ class Deployment:
     def config(self) -> Path:
         return self.folder / "worker.toml"
 
-    def start(self, *, ready: bool = True, **environment: str) -> WorkerProcess:
-        """Start one more worker; settings of this one worker as SECTION__KEY=value."""
+    def start(self, *command: str, ready: bool = True, **environment: str) -> WorkerProcess:
+        """Start one more worker, or another command; settings of this one alone as SECTION__KEY=value."""
         prefixed = {f"STREAM_INFER__{name}": value for name, value in environment.items()}
         log = self.folder / f"worker-{len(self.workers)}.log"
-        worker = WorkerProcess(self.config, log, prefixed)
+        worker = WorkerProcess(self.config, log, prefixed, command or ("run",))
         self.workers.append(worker)
         if ready:
             worker.wait_ready()
