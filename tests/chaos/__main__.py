@@ -5,15 +5,41 @@ from __future__ import annotations
 import random
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
+from stream_infer.embedded.versions import LATEST, VERSIONS
 from tests.chaos.cluster import Cluster
+from tests.chaos.rounds import Rounds, all_rounds
 from tests.chaos.run import run_scenario, trained_model
 from tests.chaos.scenario import load_all
 
 __all__: list[str] = []
+
+_OUT = Path("chaos-reports")
+_out = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=_OUT,
+    show_default=True,
+    help="Folder of reports; failed runs keep their logs.",
+)
+_model = click.option(
+    "--model", "given", type=click.Path(path_type=Path), default=None, help="A trained one; default: train."
+)
+
+
+@contextmanager
+def _trained(given: Path | None) -> Iterator[Path]:
+    if given is not None:
+        yield given.absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="chaos-model-") as folder:
+        click.echo("training a model")
+        yield trained_model(Path(folder))
 
 
 @click.group()
@@ -33,31 +59,25 @@ def list_scenarios() -> None:
 @click.argument("name")
 @click.option("--seed", type=int, default=None, help="Default: a random one, which is printed.")
 @click.option("--protocol", type=click.Choice(["classic", "consumer"]), default="consumer")
+@click.option("--kafka", type=click.Choice(VERSIONS), default=LATEST, help="Version of the brokers.")
 @click.option("--duration", type=float, default=60.0, help="Seconds of faults.")
 @click.option("--rate", type=float, default=None, help="Events a second; default: the scenario's.")
-@click.option(
-    "--model", "given", type=click.Path(path_type=Path), default=None, help="A trained one; default: train."
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="Folder of reports; failed runs keep their logs.",
-)
+@_model
+@_out
 def run(
     name: str,
     seed: int | None,
     protocol: str,
+    kafka: str,
     duration: float,
     rate: float | None,
     given: Path | None,
-    out: Path | None,
+    out: Path,
 ) -> None:
     """Run one scenario."""
     seed = random.SystemRandom().randrange(1 << 31) if seed is None else seed
     extra = {} if rate is None else {"rate": rate}
-    with tempfile.TemporaryDirectory(prefix="chaos-") as folder, Cluster() as cluster:
-        model = given or trained_model(Path(folder))
+    with _trained(given) as model, Cluster(version=kafka) as cluster:
         report = run_scenario(
             name,
             cluster=cluster,
@@ -67,6 +87,56 @@ def run(
             duration_s=duration,
             out=out,
             **extra,
+        )
+    sys.exit(not report.passed)
+
+
+@main.command()
+@click.option("--minutes", type=float, default=30.0, help="Begin no run after this.")
+@click.option("--duration", type=float, default=60.0, help="Seconds of faults in each run.")
+@click.option("--only", multiple=True, help="A scenario; may be repeated. Default: all of them.")
+@click.option("--kafka", multiple=True, type=click.Choice(VERSIONS), help="May be repeated. Default: all.")
+@_model
+@_out
+def rounds(
+    minutes: float,
+    duration: float,
+    only: tuple[str, ...],
+    kafka: tuple[str, ...],
+    given: Path | None,
+    out: Path,
+) -> None:
+    """All scenarios, with each protocol, again and again."""
+    with _trained(given) as model:
+        reports = Rounds(only or all_rounds(), kafka or VERSIONS, duration, out, model, click.echo).run(
+            minutes
+        )
+    failed = [report for report in reports if not report.passed]
+    click.echo(
+        f"{len(reports)} runs, {sum(sum(r.faults.values()) for r in reports)} faults, "
+        f"{sum(r.events['acked'] for r in reports)} events, {len(failed)} failed"
+    )
+    sys.exit(bool(failed))
+
+
+@main.command()
+@click.option("--minutes", type=float, default=60.0, help="How long the one run takes.")
+@click.option("--protocol", type=click.Choice(["classic", "consumer"]), default="consumer")
+@click.option("--seed", type=int, default=None, help="Default: a random one, which is printed.")
+@_model
+@_out
+def soak(minutes: float, protocol: str, seed: int | None, given: Path | None, out: Path) -> None:
+    """One long composite run: nothing lost or doubled, and memory that stays flat."""
+    seed = random.SystemRandom().randrange(1 << 31) if seed is None else seed
+    with _trained(given) as model, Cluster() as cluster:
+        report = run_scenario(
+            "soak",
+            cluster=cluster,
+            model=model,
+            seed=seed,
+            protocol=protocol,
+            duration_s=60 * minutes,
+            out=out,
         )
     sys.exit(not report.passed)
 

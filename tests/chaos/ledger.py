@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from array import array
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -48,9 +49,9 @@ def poison_key(number: int) -> bytes:
 class Entries:
     """Acknowledged events, column by column, and what else is known."""
 
-    number: list[int] = field(default_factory=list)
-    partition: list[int] = field(default_factory=list)
-    offset: list[int] = field(default_factory=list)
+    number: array[int] = field(default_factory=lambda: array("q"))
+    partition: array[int] = field(default_factory=lambda: array("q"))
+    offset: array[int] = field(default_factory=lambda: array("q"))
 
 
 class Ledger(threading.Thread):

@@ -44,12 +44,12 @@ _JOINED_MAX = 2
 
 def kill(rig: Rig, random: Random) -> None:
     """Kill -9 of a worker; it is back soon, or much later."""
-    _kill(rig, _victim(rig, random), random.choice((0.0, 0.3, 1.0, 4.0)))
+    _kill(rig, _victim(rig, random, ends=True), random.choice((0.0, 0.3, 1.0, 4.0)))
 
 
 def kill_all(rig: Rig, random: Random) -> None:
     """Kill -9 of all workers within a moment."""
-    for slot in rig.alive():
+    for slot in set(rig.alive()) - rig.spared:
         _kill(rig, slot, random.uniform(0.0, 2.0))
 
 
@@ -84,7 +84,7 @@ def _freeze(rig: Rig, slot: int | None, kind: str, seconds: float) -> None:
 
 def terminate(rig: Rig, random: Random) -> None:
     """SIGTERM of a worker, at times twice, at times killed while it drains; it is back at once."""
-    slot = _victim(rig, random)
+    slot = _victim(rig, random, ends=True)
     if slot is None:
         return
     worker = rig.workers[slot]
@@ -148,7 +148,7 @@ def _leave(rig: Rig, slot: int, number: signal.Signals) -> None:
 
 def leave(rig: Rig, random: Random) -> None:
     """A worker leaves in good order and is back in seconds."""
-    slot = _victim(rig, random)
+    slot = _victim(rig, random, ends=True)
     if slot is None:
         return
     rig.fault("a worker leaves", slot)
@@ -252,8 +252,10 @@ BROKER: tuple[Strike, ...] = (broker_kill, broker_freeze, broker_restart)
 SURROUNDINGS: tuple[Strike, ...] = (clock_jump, disk_full)
 
 
-def _victim(rig: Rig, random: Random) -> int | None:
-    alive = [slot for slot in rig.alive() if slot < rig.options.workers]
+def _victim(rig: Rig, random: Random, *, ends: bool = False) -> int | None:
+    """A worker that runs; ``ends``: the fault ends its process, so the spared ones are none."""
+    spared = rig.spared if ends else set()
+    alive = [slot for slot in rig.alive() if slot < rig.options.workers and slot not in spared]
     return random.choice(alive) if alive else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -11,6 +12,7 @@ import confluent_kafka
 
 from tests.chaos.checker import Findings
 from tests.chaos.evidence import REJECTED, SCORED, Evidence
+from tests.chaos.process import ROOT
 from tests.chaos.rig import Rig
 
 __all__ = ["Report"]
@@ -36,6 +38,7 @@ class Report:
     examples: dict[str, list[str]]
     error: str
     measured: dict[str, list[float]] = field(default_factory=dict)
+    mutant: str = ""
 
     @property
     def passed(self) -> bool:
@@ -66,6 +69,7 @@ class Report:
             findings.examples,
             error,
             rig.measured,
+            rig.options.mutant,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -100,12 +104,18 @@ def _events(rig: Rig, evidence: Evidence | None) -> dict[str, int]:
     return counts
 
 
+def _commit() -> str:
+    """Of the tree under test; empty outside of a repository."""
+    asked = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
 def _versions(rig: Rig) -> dict[str, str]:
     return {
         "stream-infer": version("stream-infer"),
+        "commit": _commit(),
         "kafka": rig.cluster.version,
-        "confluent-kafka": confluent_kafka.version()[0]
-        if isinstance(confluent_kafka.version(), tuple)
-        else confluent_kafka.version(),
+        "confluent-kafka": version("confluent-kafka"),
         "librdkafka": confluent_kafka.libversion()[0],
     }

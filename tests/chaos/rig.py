@@ -52,6 +52,8 @@ class Options:
     poison: float = 0.01
     slots: bool = True
     patches: tuple[str, ...] = ()
+    forked: bool = True
+    mutant: str = ""
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -109,6 +111,7 @@ class Rig:
         self._started_count = 0
         self._known_dead: set[int] = set()
         self.stopping: set[int] = set()
+        self.spared: set[int] = set()
 
     def __enter__(self) -> Self:
         try:
@@ -161,6 +164,10 @@ class Rig:
         """Slots whose worker runs and is not frozen."""
         return [slot for slot, worker in enumerate(self.workers) if worker.alive and not worker.stopped]
 
+    def measure(self, what: str, value: float) -> None:
+        """Note a measured value; equal names are one series."""
+        self.measured.setdefault(what, []).append(round(value, 3))
+
     def later(self, seconds: float, action: Callable[[], object]) -> None:
         """Do something then, in the scenario's thread, during a ``wait``; at the latest when the rig settles."""
         self._later_count += 1
@@ -209,7 +216,7 @@ class Rig:
             hook(start)
         log = self.folder / f"worker-{slot}-{self._started_count}.log"
         self._started_count += 1
-        worker = ChaosWorker(self.deployment.config, log, start.environment)
+        worker = ChaosWorker(self.deployment.config, log, start.environment, forked=self.options.forked)
         if slot < len(self.workers):
             assert not self.workers[slot].alive, f"slot {slot} has a worker"
             self.workers[slot] = worker

@@ -33,6 +33,15 @@ def composite(rig: Rig, random: Random) -> None:
         _phase(rig, random, random.sample(STRIKES, 3), seconds)
 
 
+@scenario(
+    "soak", faults=("any",), rounds=False, rate=2_000.0, patches=("tests.chaos.patches:clock",), slots=True
+)
+def soak(rig: Rig, random: Random) -> None:
+    """The composite for long; two of three workers are never ended by it, so that what grows in them shows."""
+    rig.spared = {0, 1}
+    composite(rig, random)
+
+
 def _phase(rig: Rig, random: Random, strikes: list[Strike], seconds: float) -> None:
     until_s = rig.now_s() + seconds
     while rig.goes_on() and rig.now_s() < until_s:

@@ -1,0 +1,164 @@
+"""Measured recovery: one fault at a time, with the time-outs that the product comes with."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from random import Random
+
+import numpy as np
+
+from tests.chaos.evidence import SCORED
+from tests.chaos.recovery import Watch
+from tests.chaos.rig import Rig
+from tests.chaos.scenario import scenario
+
+__all__ = ["FAULTS", "POISON_RATIO"]
+
+POISON_RATIO = "throughput with 10 % poison, as a share of that without"
+_PRODUCT = {
+    "delivery": {"transaction_timeout_ms": 10_000},
+    "kafka.consumer": {},
+    "batch": {"max_events": 2_000},
+    "state": {"flush_interval_s": 10.0},
+}
+_FILL_EVENTS = 120_000
+
+
+def _killed(rig: Rig, slot: int) -> Callable[[], None]:
+    rig.workers[slot].kill()
+    return lambda: _ready(rig, slot)
+
+
+def _killed_and_restarted(rig: Rig, slot: int) -> Callable[[], None]:
+    rig.workers[slot].kill()
+    rig.restart(slot)
+    return lambda: None
+
+
+def _restarted(rig: Rig, slot: int) -> Callable[[], None]:
+    worker = rig.workers[slot]
+    rig.stopping.add(worker.pid)
+    worker.signal(signal.SIGTERM)
+    worker.process.wait(60)
+    rig.restart(slot)
+    return lambda: None
+
+
+def _joined(rig: Rig, slot: int) -> Callable[[], None]:
+    extra = rig.options.workers
+    rig.start(extra)
+    return lambda: None
+
+
+def _left(rig: Rig, slot: int) -> Callable[[], None]:
+    extra = rig.options.workers
+    if extra >= rig.count or not rig.workers[extra].alive:
+        rig.start(extra)
+        _ready(rig, extra)
+        rig.wait(5.0)
+    rig.stopping.add(rig.workers[extra].pid)
+    rig.workers[extra].signal(signal.SIGTERM)
+    return lambda: None
+
+
+def _broker_killed(rig: Rig, slot: int) -> Callable[[], None]:
+    node = rig.cluster.leader_of(rig.topics.scored, slot) or 1
+    rig.cluster.kill(node)
+    return rig.cluster.heal
+
+
+FAULTS: dict[str, Callable[[Rig, int], Callable[[], None]]] = {
+    "worker kill -9, another process takes over": _killed,
+    "worker kill -9, the same slot starts again": _killed_and_restarted,
+    "broker kill -9": _broker_killed,
+    "planned restart (SIGTERM)": _restarted,
+    "a worker joins": _joined,
+    "a worker leaves": _left,
+}
+"""Each strikes, and returns what to do once results are back."""
+
+
+@scenario("recovery", faults=tuple(FAULTS), rate=1_000.0, settings=_PRODUCT, forked=False)
+def recovery(rig: Rig, random: Random) -> None:
+    """One fault at a time; measured is how long results stay away."""
+    while rig.goes_on():
+        for kind, strike in FAULTS.items():
+            _calm(rig)
+            slot = random.randrange(rig.options.workers)
+            watch = Watch(rig)
+            rig.fault(kind, slot)
+            mend = strike(rig, slot)
+            watch.wait()
+            rig.measure(kind, watch.gap_s)
+            if kind.startswith("a worker"):
+                rig.measure(f"{kind}: delay of events, p99", float(np.quantile(watch.delays_s, 0.99)))
+            mend()
+            if not rig.goes_on():
+                return
+
+
+@scenario(
+    "poison-throughput", faults=(), workers=1, rounds=False, poison=0.0, rate=2_000.0, settings=_PRODUCT
+)
+def poison_throughput(rig: Rig, random: Random) -> None:
+    """Drains the same number of events without poison and with a tenth of it, in turn."""
+    while rig.goes_on():
+        clean, poisoned = _drained_per_s(rig, 0.0), _drained_per_s(rig, 0.1)
+        rig.measure(POISON_RATIO, poisoned / clean)
+
+
+def _drained_per_s(rig: Rig, poison: float) -> float:
+    """Fill while the worker is frozen, thaw it, and take the rate between a tenth and nine tenths of the drain."""
+    worker, ledger = rig.workers[0], rig.ledger
+    _calm(rig)
+    worker.pause()
+    first, began = ledger.sent_count, time.time()
+    ledger.poison, ledger.rate = poison, 40_000.0
+    while ledger.sent_count < first + _FILL_EVENTS:
+        rig.wait(0.05)
+    ledger.hold()
+    rig.wait(2.0)
+    seen = len(rig.live.parts)
+    worker.resume()
+    deadline = time.monotonic() + 120
+    while sum(map(len, rig.live.parts[seen:])) < ledger.sent_count - first:
+        assert time.monotonic() < deadline, "not drained"
+        rig.wait(0.1)
+    received = np.sort(np.concatenate([part.received_s for part in rig.live.parts[seen:]]))
+    ledger.poison, ledger.rate = 0.0, rig.options.rate
+    ledger.go_on()
+    low, high = (int(len(received) * share) for share in (0.1, 0.9))
+    assert received[low] > began
+    return float((high - low) / max(1e-3, received[high] - received[low]))
+
+
+def _calm(rig: Rig) -> None:
+    """Wait until results keep up: the newest of each partition is younger than a second, for two seconds."""
+    calm_s, deadline = time.monotonic(), time.monotonic() + 120
+    while time.monotonic() - calm_s < 2.0:
+        assert time.monotonic() < deadline, "results do not keep up"
+        rig.wait(0.2)
+        ages = _ages(rig)
+        if len(ages) < rig.options.partitions or max(ages.values()) > 1.5:
+            calm_s = time.monotonic()
+
+
+def _ages(rig: Rig) -> dict[int, float]:
+    now, newest = time.time(), {}
+    for part in rig.live.parts[-200:]:
+        if part.kind[0] == SCORED:
+            for p in np.unique(part.source_partition):
+                newest[int(p)] = float(part.time_ms[part.source_partition == p].max()) / 1000
+    return {p: now - at for p, at in newest.items()}
+
+
+def _ready(rig: Rig, slot: int) -> None:
+    if not rig.workers[slot].alive:
+        rig.restart(slot)
+    for _ in range(300):
+        if rig.workers[slot].status().get("ready"):
+            return
+        rig.wait(0.2)
+    raise TimeoutError(f"worker {slot} is not ready")
