@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,12 +20,18 @@ from stream_infer.comparison.pairs import Pairs
 from stream_infer.comparison.reading import PairReader
 from stream_infer.comparison.segments import Segments
 from stream_infer.comparison.verdict import Criteria
+from stream_infer.comparison.verdict_record import VerdictEncoder
 from stream_infer.config import Config
 from stream_infer.topic_reader import TopicReader, offset_of
 
+if TYPE_CHECKING:
+    from stream_infer.comparison.app import CompareApp
+
 __all__ = [
+    "compare_app",
     "comparison_schemas",
     "criteria_of",
+    "label_record",
     "labels_of",
     "ledger_of",
     "pairs_of_topic",
@@ -150,3 +156,33 @@ def _body(value: bytes) -> Any:
     import io  # noqa: PLC0415
 
     return io.BytesIO(value[_FRAME_BYTES:])
+
+
+def compare_app(config: Config, data_dir: str) -> CompareApp:
+    """Make the analysts' app. Asks the brokers for the topic; raises BrokerError, RegistryError, ConfigError."""
+    from stream_infer.comparison.app import AppSettings, CompareApp  # noqa: PLC0415 (part of an extra)
+
+    given, schemas, labels = config.compare, comparison_schemas(config), labels_of(config)
+    with _reading(config, given.topic, "compare.topic") as topic:
+        partitions = len(topic.partitions())
+    reader, encoder = PairReader(schemas), VerdictEncoder(verdict_schema_id(config, schemas))
+    settings = AppSettings(
+        id=f"{config.app.id}-compare",
+        servers=config.kafka.bootstrap_servers,
+        security=config.kafka.client_settings(),
+        topic=given.topic,
+        verdict_topic=given.verdict_topic,
+        partitions=partitions,
+        data_dir=data_dir,
+        host=given.host,
+        port=given.port,
+        replication_factor=given.replication_factor,
+        verdict_interval_s=given.verdict_interval_s,
+    )
+    return CompareApp(
+        settings=settings,
+        criteria=criteria_of(config),
+        new_ledger=lambda: ledger_of(config),
+        read=lambda partition, offset, values: labels.apply(reader.read(partition, offset, values)),
+        encode=encoder.encode,
+    )

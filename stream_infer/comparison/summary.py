@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -13,7 +14,7 @@ from stream_infer.comparison.segments import ALL
 from stream_infer.comparison.statistics import Statistics
 from stream_infer.comparison.verdict import Criteria, Evidence, Verdict, judge
 
-__all__ = ["summary", "verdicts"]
+__all__ = ["moment", "summary", "verdicts"]
 
 _ENTITIES_SHOWN: Final = 50
 
@@ -55,6 +56,8 @@ def _comparison(
         "primary": {"name": names.get(versions.primary, ""), "version": versions.primary},
         "shadow": {"name": names.get(versions.shadow, ""), "version": versions.shadow},
         "verdict": verdict.as_dict(),
+        "first": None if every.first_ms is None else moment(every.first_ms),
+        "last": None if every.last_ms is None else moment(every.last_ms),
         "total": figures(every),
         "distribution": distribution(every),
         "segments": _segments(own),
@@ -88,7 +91,11 @@ def _event(plain: dict[str, Any]) -> dict[str, Any]:
         side: [{"feature": name, "share": share} for name, share in plain[side]]
         for side in ("primary_features", "shadow_features")
     }
-    return {**plain, **features, "time": moment(plain["time_ms"])}
+    finite = {
+        name: plain[name] if math.isfinite(plain[name]) else None
+        for name in ("primary_threshold", "shadow_threshold")
+    }
+    return {**plain, **features, **finite, "time": moment(plain["time_ms"])}
 
 
 def moment(time_ms: int) -> str:

@@ -1,0 +1,282 @@
+"""The analysts' app: a Faust worker that keeps a ledger of the comparison topic, and shows it.
+
+What it promises: after any end, a kill included, the numbers go on as if it had never stopped. Faust alone does not
+keep that: with ``at_least_once`` the changes of a table are sent without being waited for, and uncommitted records are
+read; ``exactly_once`` has known faults at rebalances. So three things are done here:
+
+- each value of the table is a cell of the ledger with the position up to which it has counted: a record that is read
+  again is not counted again;
+- a batch is acknowledged when the brokers have all its changes: what is committed is in the table;
+- the consumer reads committed records only.
+
+One process holds all partitions: numbers of a part would be no verdict. A second one takes some of them over, and
+both say so instead of judging.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final
+
+import aiokafka
+import faust
+import numpy as np
+from faust.transport.drivers import aiokafka as driver
+from faust.types import FutureMessage
+
+from stream_infer.comparison.ledger import Cell, CellKey, Ledger
+from stream_infer.comparison.pairs import Pairs, Versions
+from stream_infer.comparison.report import render
+from stream_infer.comparison.statistics import Statistics
+from stream_infer.comparison.summary import summary, verdicts
+from stream_infer.comparison.verdict import Criteria, Verdict
+
+__all__ = ["AppSettings", "CompareApp"]
+
+logger = logging.getLogger(__name__)
+
+_POSITION_BYTES: Final = 8
+_BATCH: Final = 10_000
+_WITHIN_S: Final = 1.0
+
+Read = Callable[[Any, Any, Sequence[bytes]], Pairs]
+Encode = Callable[[Versions, Verdict], bytes]
+
+
+@dataclass(frozen=True)
+class AppSettings:
+    """``id`` is the consumer group, ``security`` librdkafka's settings to connect, ``partitions`` the topic's."""
+
+    id: str
+    servers: str
+    security: Mapping[str, Any]
+    topic: str
+    verdict_topic: str
+    partitions: int
+    data_dir: str
+    host: str
+    port: int
+    replication_factor: int = 1
+    verdict_interval_s: float = 10.0
+
+
+class _CommittedThread(driver.AIOKafkaConsumerThread):
+    """A consumer that reads committed records only; Faust has that for its exactly_once alone."""
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"  # noqa: SLF001 (Faust passes no such argument on)
+        return consumer
+
+
+class _CommittedConsumer(driver.Consumer):
+    def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
+        return _CommittedThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class _CommittedTransport(driver.Transport):
+    Consumer: ClassVar[Any] = _CommittedConsumer
+
+
+class CellTable(faust.Table):  # type: ignore[type-arg]
+    """A table whose keys say their partition, and whose changes can be waited for."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._sent: list[FutureMessage] = []
+
+    def partition_for_key(self, key: Any) -> int:
+        """Return the partition of the comparison topic that a cell belongs to."""
+        return int(json.loads(key)[0])
+
+    def send_changelog(self, *args: Any, **options: Any) -> FutureMessage:
+        """Send a change, and remember it."""
+        sent = super().send_changelog(*args, **options)
+        self._sent.append(sent)
+        return sent
+
+    async def flush(self) -> None:
+        """Wait until the brokers have every change."""
+        sent, self._sent = self._sent, []
+        await asyncio.gather(*sent)
+
+
+@dataclass
+class CompareApp:
+    """Builds the Faust app around a ledger. ``read`` makes pairs of records, ``encode`` a record of a verdict.
+
+    ``new_ledger`` makes an empty one: recovered tables fill it.
+    """
+
+    settings: AppSettings
+    criteria: Criteria
+    new_ledger: Callable[[], Ledger]
+    read: Read
+    encode: Encode
+    ledger: Ledger = field(init=False)
+    events_count: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.ledger = self.new_ledger()
+
+    def build(self) -> faust.App:
+        """Make the app: one agent, two tables, a timer and pages."""
+        given = self.settings
+        app = _app(given)
+        source = app.topic(given.topic, value_type=bytes, value_serializer="raw", key_serializer="raw")
+        options = {
+            "key_type": str,
+            "value_type": bytes,
+            "partitions": given.partitions,
+        }
+        cells = CellTable(app, name="cells", default=bytes, **options)
+        told = CellTable(app, name="verdicts", default=bytes, **options)
+        for table in (cells, told):
+            app.tables.add(table)
+        cells.on_recover(lambda: self._recover(cells))
+        app.agent(source, name="count")(self._agent(cells))
+        app.timer(given.verdict_interval_s, on_leader=False)(self._teller(app, told))
+        self._add_pages(app)
+        return app
+
+    def content(self, app: faust.App) -> dict[str, Any]:
+        """All numbers of now, and what they rest on."""
+        return {
+            "source": self.settings.topic,
+            "is_whole": self._is_whole(app),
+            "positions": self.ledger.positions(),
+            "events_since_start": self.events_count,
+            **summary(self.ledger, self.criteria),
+        }
+
+    async def _recover(self, cells: CellTable) -> None:
+        self.ledger = self.new_ledger()
+        for key, value in cells.items():
+            self.ledger.load(_cell_key(key), _cell(value))
+        logger.info("recovered cells=%d", len(self.ledger.cells))
+
+    def _agent(self, cells: CellTable) -> Callable[[Any], Any]:
+        async def count(stream: Any) -> None:
+            async for events in stream.take_events(_BATCH, within=_WITHIN_S):
+                await self._count(cells, [event.message for event in events])
+
+        return count
+
+    async def _count(self, cells: CellTable, messages: list[Any]) -> None:
+        pairs = self.read(
+            np.array([message.partition for message in messages], np.int32),
+            np.array([message.offset for message in messages], np.int64),
+            [message.value or b"" for message in messages],
+        )
+        touched, gone = self.ledger.add(pairs)
+        for key in touched:
+            cells[_text(key)] = _bytes(self.ledger.cells[key])
+        for key in gone:
+            cells.pop(_text(key), None)
+        await cells.flush()
+        self.events_count += len(pairs)
+
+    def _teller(self, app: faust.App, told: CellTable) -> Callable[[], Awaitable[None]]:
+        topic = app.topic(
+            self.settings.verdict_topic, key_serializer="raw", value_serializer="raw", acks=False
+        )
+
+        async def tell() -> None:
+            if not self._is_whole(app):
+                return
+            for versions, verdict in verdicts(self.ledger, self.criteria).items():
+                key, value = json.dumps([0, *versions]), verdict.verdict.encode()
+                if told.get(key) == value:
+                    continue
+                await (
+                    await topic.send(key="|".join(versions).encode(), value=self.encode(versions, verdict))
+                )
+                told[key] = value
+                await told.flush()
+                logger.info(
+                    "verdict %s versions=%s reason=%s", verdict.verdict, "|".join(versions), verdict.reason
+                )
+
+        return tell
+
+    def _is_whole(self, app: faust.App) -> bool:
+        """Whether this process has all partitions, and their tables."""
+        if app.rebalancing or not app.consumer:
+            return False
+        owned = [tp for tp in app.consumer.assignment() if tp.topic == self.settings.topic]
+        return len(owned) == self.settings.partitions
+
+    def _add_pages(self, app: faust.App) -> None:
+        @app.page("/summary")
+        async def summary_page(view: Any, _: Any) -> Any:
+            return view.json(self.content(app))
+
+        @app.page("/report")
+        async def report_page(view: Any, _: Any) -> Any:
+            return view.html(render(self.content(app)))
+
+
+def _app(given: AppSettings) -> faust.App:
+    urls = [f"kafka://{server.strip()}" for server in given.servers.split(",")]
+    app = faust.App(
+        given.id,
+        broker=urls,
+        broker_credentials=_credentials(given.security),
+        store="memory://",
+        datadir=given.data_dir,
+        processing_guarantee="at_least_once",
+        consumer_auto_offset_reset="earliest",
+        topic_replication_factor=given.replication_factor,
+        topic_disable_leader=True,
+        stream_wait_empty=False,
+        web_bind=given.host,
+        web_host=given.host,
+        web_port=given.port,
+        autodiscover=False,
+    )
+    app.transport = _CommittedTransport(app.conf.broker_consumer, app)
+    return app
+
+
+def _credentials(security: Mapping[str, Any]) -> Any:
+    """Faust's form of librdkafka's settings of the connection; None where it is plain."""
+    protocol = security.get("security.protocol", "PLAINTEXT")
+    if protocol == "PLAINTEXT":
+        return None
+    context = None
+    if protocol.endswith("SSL"):
+        context = ssl.create_default_context(cafile=security.get("ssl.ca.location"))
+        if certificate := security.get("ssl.certificate.location"):
+            key, password = security["ssl.key.location"], security.get("ssl.key.password")
+            context.load_cert_chain(certificate, key, password)
+    if protocol == "SSL":
+        return faust.SSLCredentials(context)
+    return faust.SASLCredentials(
+        username=security.get("sasl.username"),
+        password=security.get("sasl.password"),
+        ssl_context=context,
+        mechanism=security.get("sasl.mechanism"),
+    )
+
+
+def _text(key: CellKey) -> str:
+    return json.dumps([key.partition, *key.versions, key.segment, key.window, key.start_ms])
+
+
+def _cell_key(text: str) -> CellKey:
+    partition, shadow_id, primary, shadow, *rest = json.loads(text)
+    return CellKey(partition, Versions(shadow_id, primary, shadow), *rest)
+
+
+def _bytes(cell: Cell) -> bytes:
+    return cell.position.to_bytes(_POSITION_BYTES, "big") + cell.statistics.to_bytes()
+
+
+def _cell(value: bytes) -> Cell:
+    position = int.from_bytes(value[:_POSITION_BYTES], "big")
+    return Cell(position, Statistics.from_bytes(value[_POSITION_BYTES:]))
