@@ -8,6 +8,7 @@ StreamInferError
 └── WorkerError      the worker or its surroundings are at fault: nothing is committed
     ├── ConfigError      exit 2    a setting is wrong; the message names the setting and the cure
     ├── ModelError       exit 3    the model artifact is missing, damaged or does not fit
+    │   └── ModelRegistryError     the model registry cannot be reached or lacks a version
     ├── RegistryError    exit 4    the schema registry cannot be reached or lacks a needed schema
     ├── BrokerError      exit 5    Kafka cannot be reached, or refuses what the worker needs
     ├── DeliveryError    exit 6    a transaction cannot be brought to a known end
@@ -25,6 +26,7 @@ __all__ = [
     "DeliveryError",
     "FeatureError",
     "ModelError",
+    "ModelRegistryError",
     "RecordError",
     "RegistryError",
     "ScoreError",
@@ -78,6 +80,10 @@ class ModelError(WorkerError):
     """The model artifact is missing, damaged, or does not fit the input."""
 
     exit_code = 3
+
+
+class ModelRegistryError(ModelError):
+    """The model registry cannot be reached, or lacks the version or alias that is wanted."""
 
 
 class RegistryError(WorkerError):

@@ -1,0 +1,158 @@
+"""``stream-infer model``: versions of a model, and which of them an alias means."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stream_infer.errors import ModelRegistryError
+
+if TYPE_CHECKING:
+    from stream_infer.model_registry.registry import Catalogue, ModelRegistry, ModelVersion
+
+__all__ = ["command"]
+
+
+def _registry_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument and the options that say which model of which registry, as the parameter ``registry``."""
+
+    @functools.wraps(function)
+    def opened(
+        model: str,
+        registry_url: str | None,
+        username: str | None,
+        password: str | None,
+        token: str | None,
+        **others: Any,
+    ) -> Any:
+        from stream_infer.model_registry.source import Login, ModelSource, open_registry  # noqa: PLC0415
+
+        source = ModelSource.parse(model)
+        if source.wanted is not None:
+            raise click.BadParameter(f"{model!r}: leave out @{source.wanted} here", param_hint="MODEL")
+        return function(
+            registry=open_registry(source, Login(registry_url, username, password, token)), **others
+        )
+
+    names = ("REGISTRY_TOKEN", "REGISTRY_PASSWORD", "REGISTRY_USERNAME")
+    for name in names:
+        option = f"--{name.lower().replace('_', '-')}"
+        parameter = name.lower().removeprefix("registry_")
+        opened = click.option(
+            option,
+            parameter,
+            envvar=f"STREAM_INFER__MODEL__{name}",
+            help="Login of the registry; best by environment.",
+        )(opened)
+    opened = click.option(
+        "--registry-url",
+        envvar="STREAM_INFER__MODEL__REGISTRY_URL",
+        metavar="URL",
+        help="Address of the MLflow server, for models:/NAME.",
+    )(opened)
+    return click.argument("model")(opened)
+
+
+@click.group()
+def command() -> None:
+    """List, register, promote and roll back the versions of a model.
+
+    MODEL is a folder of versions (models/detector) or a model of an MLflow server (models:/detector). A worker whose
+    model.source is MODEL@ALIAS follows the alias: what is promoted here is swapped in there without a stop.
+    """
+
+
+@command.command("list")
+@_registry_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def list_versions(registry: ModelRegistry, *, as_json: bool) -> None:
+    """List the versions, the newest first, with their aliases."""
+    versions = _catalogue(registry).versions()
+    for version in versions:
+        click.echo(json.dumps(asdict(version)) if as_json else _line(version))
+    if not versions and not as_json:
+        click.echo("no versions; add one with `stream-infer model register ARTIFACT MODEL`", err=True)
+
+
+@command.command()
+@_registry_options
+@click.argument("wanted")
+def show(registry: ModelRegistry, wanted: str) -> None:
+    """Show what an alias or a version is: artifact, run, metrics."""
+    version = registry.resolve(wanted)
+    for name in ("name", "version", "uri", "run_link"):
+        click.echo(f"{name:10} {getattr(version, name) or '-'}")
+    click.echo(f"{'aliases':10} {', '.join(version.aliases) or '-'}")
+    for name, value in sorted(version.metrics.items()):
+        click.echo(f"metric     {name} = {value:g}")
+
+
+@command.command()
+@click.argument("artifact", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--alias", help="Also let this alias mean it.")
+@_registry_options
+def register(registry: ModelRegistry, artifact: Path, alias: str | None) -> None:
+    """Add an artifact of `stream-infer train` to MODEL, after verifying it."""
+    from stream_infer.models.artifact import Artifact  # noqa: PLC0415
+
+    manifest = Artifact.load(artifact).manifest
+    version = _catalogue(registry).add(artifact, manifest.version, manifest.metrics)
+    click.echo(f"registered {version.name} {version.version} from {artifact}")
+    if alias:
+        _point(registry, alias, version.version)
+
+
+@command.command()
+@_registry_options
+@click.argument("version")
+@click.option("--alias", default="current", show_default=True, help="The alias that is to mean it.")
+def promote(registry: ModelRegistry, version: str, alias: str) -> None:
+    """Let an alias mean VERSION (or what another alias means now)."""
+    _point(registry, alias, registry.resolve(version).version)
+
+
+@command.command()
+@_registry_options
+@click.option("--alias", default="current", show_default=True, help="The alias to set back.")
+@click.option(
+    "--to", "version", help="To this version; else to the newest one older than the alias means now."
+)
+def rollback(registry: ModelRegistry, alias: str, version: str | None) -> None:
+    """Let an alias mean an earlier version again."""
+    _point(registry, alias, version or _before(registry, registry.resolve(alias)))
+
+
+def _point(registry: ModelRegistry, alias: str, version: str) -> None:
+    registry.point(alias, version)
+    click.echo(f"{alias} -> {version}")
+
+
+def _before(registry: ModelRegistry, now: ModelVersion) -> str:
+    versions = [version.version for version in _catalogue(registry).versions()]
+    older = versions[versions.index(now.version) + 1 :] if now.version in versions else []
+    if not older:
+        raise ModelRegistryError(
+            f"no version older than {now.version} to go back to. Cure: name one with --to (`stream-infer model list`)"
+        )
+    return older[0]
+
+
+def _catalogue(registry: ModelRegistry) -> Catalogue:
+    from stream_infer.model_registry.registry import Catalogue  # noqa: PLC0415
+
+    if not isinstance(registry, Catalogue):
+        raise ModelRegistryError(
+            f"{type(registry).__name__} neither lists nor takes versions. Cure: use the registry's own tools for that"
+        )
+    return registry
+
+
+def _line(version: ModelVersion) -> str:
+    aliases = f"  [{', '.join(version.aliases)}]" if version.aliases else ""
+    return f"{version.version:24} {version.uri}{aliases}"
