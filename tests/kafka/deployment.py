@@ -282,10 +282,10 @@ class Deployment:
         assert producer.flush(60) == 0
         return count
 
-    def wait_committed(self, timeout_s: float = _QUIET_S) -> None:
-        """Wait until the group's committed offsets are the end of the input."""
+    def wait_committed(self, timeout_s: float = _QUIET_S, group: str | None = None) -> None:
+        """Wait until the committed offsets of the worker's group, or another, are the end of the input."""
         consumer = Consumer(
-            {"bootstrap.servers": self.servers, "group.id": self.app, "enable.auto.commit": False}
+            {"bootstrap.servers": self.servers, "group.id": group or self.app, "enable.auto.commit": False}
         )
         tps = [TopicPartition(self.topic, p) for p in range(self.partitions)]
         deadline = time.monotonic() + timeout_s
@@ -302,10 +302,10 @@ class Deployment:
         finally:
             consumer.close()
 
-    def wait_pinned(self, timeout_s: float = 30.0) -> None:
-        """Wait until the group has committed where it starts."""
+    def wait_pinned(self, timeout_s: float = 30.0, group: str | None = None) -> None:
+        """Wait until the worker's group, or another, has committed where it starts."""
         consumer = Consumer(
-            {"bootstrap.servers": self.servers, "group.id": self.app, "enable.auto.commit": False}
+            {"bootstrap.servers": self.servers, "group.id": group or self.app, "enable.auto.commit": False}
         )
         tps = [TopicPartition(self.topic, p) for p in range(self.partitions)]
         deadline = time.monotonic() + timeout_s

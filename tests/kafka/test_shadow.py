@@ -1,0 +1,227 @@
+"""The shadow on a real broker: a pair per event that the primary decided on, through kills, rebalances and repeats."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pytest
+
+from stream_infer.avro import schemas as own_schemas
+from stream_infer.data import sample_path
+from tests.kafka.conftest import Rows
+from tests.kafka.deployment import PROGRAM, Deployment, Outcome, stop_reading_at_end
+from tests.kafka.test_worker import mixed
+
+pytestmark = pytest.mark.kafka
+
+Deploy = Callable[..., Deployment]
+_COMPARISON = fastavro.parse_schema(json.loads(own_schemas.text("comparison")))
+
+
+@pytest.fixture(params=["consumer", "classic"])
+def protocol(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def candidate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another model of the same sample: more anomalies, another version."""
+    folder = tmp_path_factory.mktemp("models") / "candidate"
+    train = [PROGRAM, "train", "--data", sample_path(), "--out", folder, "--threshold-quantile", "0.9"]
+    subprocess.run(train, check=True, capture_output=True)
+    return folder
+
+
+@dataclass(frozen=True)
+class Both:
+    """What the worker wrote and what the shadow made of it."""
+
+    outcome: Outcome
+    pairs: list[dict[str, Any]]
+
+    @property
+    def results(self) -> set[tuple[int, int]]:
+        """Positions of the events that the worker decided on."""
+        scored = {(e["source_partition"], e["source_offset"]) for e in self.outcome.scored}
+        return scored | {(r.source.partition, r.source.offset) for r in self.outcome.rejects}
+
+
+def shadowed(deploy: Deploy, candidate: Path, **settings: Any) -> Deployment:
+    """A deployment with a shadow that reads from the beginning, unless the settings say otherwise."""
+    shadow = {"model": str(candidate), "port": 0, "start": "earliest", **settings.pop("shadow", {})}
+    delivery = {"transaction_timeout_ms": 4000, **settings.pop("delivery", {})}
+    return deploy(shadow=shadow, delivery=delivery, **settings)
+
+
+def group_of(deployment: Deployment) -> str:
+    return f"{deployment.app}-shadow"
+
+
+def wait_compared(deployment: Deployment) -> None:
+    """Wait until both groups have committed the end of the input."""
+    deployment.wait_committed()
+    deployment.wait_committed(group=group_of(deployment))
+
+
+def both(deployment: Deployment, candidate: Path, topic: str = "compared") -> Both:
+    """Read everything back: no event is paired twice, order is kept, both sides are what they would be alone."""
+    outcome = deployment.outcome()
+    messages = stop_reading_at_end(deployment.servers, f"{deployment.topic}.{topic}")
+    pairs = [fastavro.schemaless_reader(io.BytesIO(m.value()[5:]), _COMPARISON, None) for m in messages]
+    last: dict[int, int] = {}
+    for message, pair in zip(messages, pairs, strict=True):
+        assert message.partition() == pair["source_partition"]
+        assert pair["source_offset"] > last.get(message.partition(), -1), "doubled, or out of order"
+        last[message.partition()] = pair["source_offset"]
+    _primary_is_the_worker(outcome, pairs)
+    source = stop_reading_at_end(deployment.servers, deployment.topic)
+    expected = replace(deployment, model=candidate).recomputed(source)
+    for pair in pairs:
+        score = pair["shadow"]["score"]
+        alone = expected.get((pair["source_partition"], pair["source_offset"]))
+        assert score == (alone if alone is None else pytest.approx(alone, rel=1e-5, abs=1e-5))
+    return Both(outcome, pairs)
+
+
+def _primary_is_the_worker(outcome: Outcome, pairs: list[dict[str, Any]]) -> None:
+    """The primary's side says what the worker's topics say."""
+    scored = {(e["source_partition"], e["source_offset"]): e for e in reversed(outcome.scored)}
+    rejects = {(r.source.partition, r.source.offset): r for r in outcome.rejects}
+    for pair in pairs:
+        place, primary = (pair["source_partition"], pair["source_offset"]), pair["primary"]
+        if place in scored:
+            event = scored[place]
+            for name in ("score", "threshold", "is_anomaly", "window_full", "model_name", "model_version"):
+                assert primary[name] == event[name]
+            assert [pair[name] for name in ("event_id", "entity", "time")] == [
+                event[name] for name in ("event_id", "entity", "time")
+            ]
+            assert primary["error"] is None
+        else:
+            assert primary["score"] is None
+            assert (primary["error"], primary["reason"]) == (rejects[place].error, rejects[place].reason)
+
+
+def sending(deployment: Deployment, events: list[Any], rate: float) -> threading.Thread:
+    thread = threading.Thread(target=deployment.send, args=(events, rate))
+    thread.start()
+    return thread
+
+
+def test_each_result_of_the_worker_is_paired_once(
+    deploy: Deploy, rows: Rows, candidate: Path, protocol: str
+) -> None:
+    deployment = shadowed(deploy, candidate, kafka={"group_protocol": protocol})
+    deployment.send(mixed(rows(1500), 100))
+    deployment.start()
+    shadow = deployment.start("shadow")
+    deployment.send(mixed(rows(1500, start=1500), 100))
+    wait_compared(deployment)
+    metrics = shadow.get("metrics").text
+    code = shadow.stop()
+    found = both(deployment, candidate)
+    neither = [pair for pair in found.pairs if pair["primary"]["error"] and pair["shadow"]["error"]]
+    flipped = [pair for pair in found.pairs if pair["agreement"] is False]
+
+    assert code == 0
+    assert {(p["source_partition"], p["source_offset"]) for p in found.pairs} == found.results
+    assert len(found.pairs) == 3030
+    assert len(neither) == 30
+    assert all(pair["delta"] is None and pair["agreement"] is None for pair in neither)
+    assert flipped
+    assert all(
+        bool(pair[side]["contributions"]) == pair[side]["is_anomaly"]
+        for pair in flipped
+        for side in ("primary", "shadow")
+    )
+    assert "stream_infer_compared_total" in metrics
+    assert 'outcome="neither"} 30.0' in metrics
+
+
+def test_kill_9_of_worker_and_shadow_and_rebalances_of_both(
+    deploy: Deploy, rows: Rows, candidate: Path
+) -> None:
+    deployment = shadowed(deploy, candidate, partitions=4, state={"flush_interval_s": 0.5})
+    workers = [deployment.start(), deployment.start()]
+    shadows = [deployment.start("shadow"), deployment.start("shadow")]
+    thread = sending(deployment, list(mixed(rows(9000), 300)), 1500)
+    time.sleep(1.0)
+    workers[0].kill()
+    shadows[0].kill()
+    time.sleep(1.5)
+    shadows.append(deployment.start("shadow", ready=False))
+    deployment.start(ready=False)
+    time.sleep(1.0)
+    shadows[1].kill()
+    thread.join()
+    wait_compared(deployment)
+    found = both(deployment, candidate)
+
+    assert {(p["source_partition"], p["source_offset"]) for p in found.pairs} == found.results
+    assert len(found.pairs) == 9030
+
+
+def test_a_shadow_that_starts_at_the_end_misses_nothing_after_it(
+    deploy: Deploy, rows: Rows, candidate: Path
+) -> None:
+    """The worker lags: what it scores after the start, of events before, is not compared."""
+    deployment = shadowed(deploy, candidate, shadow={"start": "latest"})
+    deployment.send(rows(600))
+    shadow = deployment.start("shadow", ready=False)
+    deployment.wait_pinned(group=group_of(deployment))
+    shadow.kill()
+    deployment.send(rows(300, start=600))
+    deployment.start()
+    deployment.start("shadow")
+    wait_compared(deployment)
+    found = both(deployment, candidate)  # the warm-up makes its windows those of an undisturbed run
+
+    assert {pair["event_id"] for pair in found.pairs} == {f"e-{number}" for number in range(600, 900)}
+
+
+def test_repeats_of_an_at_least_once_worker_are_paired_once(
+    deploy: Deploy, rows: Rows, candidate: Path
+) -> None:
+    deployment = shadowed(deploy, candidate, delivery={"mode": "at_least_once"})
+    first = deployment.start()
+    thread = sending(deployment, rows(4000), 2000)
+    time.sleep(1.0)
+    first.kill()
+    thread.join()
+    deployment.start()
+    deployment.wait_committed()
+    deployment.start("shadow", DELIVERY__MODE="exactly_once")
+    wait_compared(deployment)
+    found = both(deployment, candidate)
+
+    assert len(found.pairs) == 4000
+
+
+def test_a_backtest_goes_over_a_range_and_ends(deploy: Deploy, rows: Rows, candidate: Path) -> None:
+    """It is killed on the way, goes on where it was, and leaves neither state nor a group."""
+    deployment = shadowed(deploy, candidate, partitions=2)
+    deployment.send(mixed(rows(6000), 150))
+    worker = deployment.start()
+    deployment.wait_committed()
+    worker.stop()
+    command = ("shadow", "--from", "500", "--to", "2500")
+    killed = deployment.start(*command, "--rate", "1500")
+    time.sleep(1.0)
+    killed.kill()
+    again = deployment.start(*command, ready=False)
+    code = again.process.wait(90)
+    found = both(deployment, candidate, "compared.backtest")
+    inside = {place for place in found.results if 500 <= place[1] < 2500}
+
+    assert code == 0, again.text()
+    assert {(p["source_partition"], p["source_offset"]) for p in found.pairs} == inside
+    assert "backtest" in again.text()
