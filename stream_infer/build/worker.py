@@ -15,11 +15,12 @@ from stream_infer.avro.encoder import ScoredEncoder
 from stream_infer.avro.source import SchemaSource
 from stream_infer.build import sandbox
 from stream_infer.build.events import fields_of, own_schema_id, schemas_of
+from stream_infer.build.lane import lane_of
 from stream_infer.checkpoint import Checkpoint
 from stream_infer.config import Config
 from stream_infer.control import ControlServer, Metrics, Status
 from stream_infer.delivery.at_least_once import AtLeastOnce
-from stream_infer.delivery.delivery import Delivery, Outbox
+from stream_infer.delivery.delivery import Delivery
 from stream_infer.delivery.exactly_once import ExactlyOnce
 from stream_infer.delivery.settings import consumer_settings, producer_settings, reader_settings
 from stream_infer.delivery.source import BatchLimits, InputSource, Source
@@ -68,6 +69,7 @@ class Assembly:
         self.metrics = Metrics()
         self.status = Status(COMPONENTS)
         self.assignment = Assignment()
+        self.lane = lane_of(config)
         self.table = EntityTable(loaded.layout, loaded.profiles, config.state.idle_ttl_s)
         self.source = self.make_source()
         self.attempts = Attempts(
@@ -76,7 +78,7 @@ class Assembly:
             uuid.uuid4().hex,
             self.table.replay_from,
         )
-        self.observation = Observation(self.metrics, self.status, self.source, self.assignment, self.table)
+        self.observation = self.make_observation()
 
     def service(self) -> Service:
         """Everything that runs."""
@@ -105,7 +107,8 @@ class Assembly:
         """Where batches come from."""
         batch = self.config.batch
         limits = BatchLimits(batch.max_events, batch.max_bytes, batch.linger_ms)
-        return Source(self.consumer_settings(), self.config.input.topic, limits)
+        topic = self.config.input.topic
+        return Source(self.consumer_settings(), topic, self.lane.intake(topic, limits))
 
     def make_policy(self) -> StartPolicy:
         """Where a new group begins."""
@@ -121,6 +124,10 @@ class Assembly:
             delivery, encoder, output.scored_topic, output.reject_topic, output.headers, headers
         )
         return publisher, encoder.encode
+
+    def make_observation(self) -> Observation:
+        """Who is told of it all."""
+        return Observation(self.metrics, self.status, self.source, self.assignment, self.table)
 
     def beside(self, positions: dict[int, int]) -> list[TopicPartition]:  # noqa: ARG002 - a shadow's source knows
         """Offsets of other topics to commit with these of the input."""
@@ -152,7 +159,7 @@ class Assembly:
         config = self.config.delivery
         timeout_s = config.transaction_timeout_ms / 1000
         exactly_once = config.mode == "exactly_once"
-        outbox = Outbox(self._producer_settings(exactly_once=exactly_once), timeout_s)
+        outbox = self.lane.outbox(self._producer_settings(exactly_once=exactly_once), timeout_s)
         if not exactly_once:
             return AtLeastOnce(outbox, lambda positions: self.source.commit(positions, self.attempts.note))
         return ExactlyOnce(
@@ -213,6 +220,8 @@ class Assembly:
             delivery=self.config.delivery.mode,
             model=manifest.name,
             version=manifest.version,
+            lane=self.lane.name,
+            lane_detail=self.lane.detail,
         )
         if not control.enabled:
             return None

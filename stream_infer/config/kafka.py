@@ -52,6 +52,9 @@ class Kafka(Section):
     """Addresses of some brokers, `host:port`, separated by commas."""
     group_protocol: Literal["consumer", "classic"] = "consumer"
     """How workers share the partitions: `consumer` (KIP-848, brokers from 4.0 on) or `classic`."""
+    lane: Literal["auto", "ordinary", "native"] = "auto"
+    """How records get in and out: `native` takes and gives whole batches past the client's Python objects, at a
+    fraction of the cost; `ordinary` uses the client alone; `auto` is native where it proves itself at start."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """Encryption and login of the connection."""
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"] | None = None

@@ -1,8 +1,10 @@
 """The log of a librdkafka client, and the one thing in it that decides about delivery.
 
-librdkafka retries EndTxn silently. A retry means that the first request may still arrive, inside the *next*
-transaction of this producer, where it commits or aborts what it should not (KAFKA-17754; librdkafka #5423). Nothing
-is raised and no error callback is called; the ``debug=eos`` lines are the only sign, and they come in order.
+librdkafka retries EndTxn and TxnOffsetCommit silently. A retry means that the first request may still arrive, inside
+the *next* transaction of this producer, where it commits or aborts what it should not (KAFKA-17754; librdkafka #5423)
+or takes the input's positions back. Nothing is raised and no error callback is called. The ``debug=eos,broker`` lines
+are the only sign, and they come in order: an EndTxn that did not simply return, and, since a TxnOffsetCommit
+leaves no line of its own, any connection that was up and is not any more.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ from stream_infer.log import Logger
 __all__ = ["ClientLog"]
 
 _END_TXN_ANSWER = re.compile(r"EndTxn returned (\w+)")
+_CONNECTION_LOST = "changed state UP -> DOWN"
 _REPEAT_S = 5.0
 
 
 class ClientLog:
-    """A ``logger`` for one client: passes warnings on, notes every EndTxn whose answer was not a plain yes.
+    """A ``logger`` for one client: passes warnings on, notes what may have left a request without an answer.
 
     A client that cannot connect says so many times a second: each facility is passed on once in five seconds, with
     the number of lines left out. The client calls ``log`` from its ``poll()`` and ``flush()``, hence on the
@@ -42,9 +45,11 @@ class ClientLog:
         elif facility == "ENDTXN":
             answer = _END_TXN_ANSWER.search(line)
             self._unanswered_count += answer is not None and answer[1] != "NO_ERROR"
+        elif facility == "STATE":
+            self._unanswered_count += _CONNECTION_LOST in line
 
     def take_unanswered(self) -> int:
-        """How many EndTxn requests since the last call failed or lost their answer."""
+        """How often since the last call a request may have lost its answer."""
         count, self._unanswered_count = self._unanswered_count, 0
         return count
 

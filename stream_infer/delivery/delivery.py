@@ -165,7 +165,7 @@ class Outbox:
         return too_large
 
     def unanswered(self) -> int:
-        """Requests to end a transaction whose answer was lost or bad, since the last call."""
+        """How often a request may have lost its answer, since the last call."""
         self.producer.poll(0)
         return self._log.take_unanswered()
 

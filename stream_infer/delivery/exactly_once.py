@@ -6,8 +6,8 @@ The rules, each with the failure it prevents:
 2. Flush before the offsets: offsets sent while records are in flight wait for a retry timer (100 ms against 4 ms).
 3. Offsets go in with the metadata of a live membership, read after a poll served pending rebalances.
 4. ``commit`` and ``abort`` are resumed while the error says so; anything else ends the transaction.
-5. A fatal error, an unclassified one, or an EndTxn whose answer was not seen ends the *producer*: a new one fences
-   whatever request is still on its way (the late EndTxn, client_log.py).
+5. A fatal error, an unclassified one, or a request whose answer was not seen ends the *producer*: a new one fences
+   whatever is still on its way (late EndTxn, late TxnOffsetCommit: client_log.py).
 6. After anything but a clean commit the caller goes back to the positions that the broker has, never to
    remembered ones: the commit may have happened. Only where the offsets were not even sent and the abort was answered
    with a plain yes is it ``known`` that they are the same.

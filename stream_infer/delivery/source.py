@@ -18,7 +18,17 @@ from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
 from stream_infer.records import Batch, Blobs, HeaderColumn
 
-__all__ = ["BatchLimits", "Committed", "InputSource", "Rebalances", "Source", "batch_of", "meet"]
+__all__ = [
+    "BatchLimits",
+    "Committed",
+    "InputSource",
+    "Intake",
+    "Rebalances",
+    "Source",
+    "Taken",
+    "batch_of",
+    "meet",
+]
 
 _LOG = get_logger(__name__)
 _PROBE_EVERY_S = 2.0
@@ -91,11 +101,47 @@ class InputSource(Protocol):
     def end_seen(self, partition: int) -> int | None:
         """The end as of the last fetch, or None; costs no request."""
 
+    def commit(self, positions: dict[int, int], note: Callable[[int, int], str]) -> None:
+        """Commit offsets outside a transaction; ``note`` says what to commit beside a partition's offset."""
+
     def pause(self, partitions: Iterable[int]) -> None:
         """Stop; what was fetched is dropped."""
 
     def resume_at(self, partition: int, offset: int) -> None:
         """Go on with a paused partition at an offset."""
+
+
+class Taken(NamedTuple):
+    """What an intake gave: records, what ended the batch, and errors that came in the place of records."""
+
+    batch: Batch | None
+    cut_by: str
+    errors: Sequence[KafkaError] = ()
+
+
+class Intake(Protocol):
+    """How records get from the client into columns."""
+
+    def open(self, consumer: Any) -> None:
+        """Take from this consumer from now on."""
+
+    def close(self) -> None:
+        """Let go of the consumer, before it is closed."""
+
+    def take(self, wait_s: float) -> Taken:
+        """What is there, waiting for the first record at most so long; rebalances are served in here."""
+
+    def serve(self) -> None:
+        """Serve a pending rebalance; a record that comes along is held."""
+
+    def assigned(self, partitions: Sequence[int]) -> None:
+        """The client has just assigned these."""
+
+    def released(self, partitions: Sequence[int]) -> None:
+        """The client is about to give these up."""
+
+    def drop(self, partitions: Sequence[int]) -> None:
+        """Forget what is held of these."""
 
 
 class Committed(NamedTuple):
@@ -117,16 +163,15 @@ class BatchLimits:
 class Source:
     """Polls one topic as a member of a group.
 
-    A batch is what arrived while the previous one was in work: one blocking poll for the first record, then all
-    that is there, up to the limits.
+    A batch is what arrived while the previous one was in work. Records come through ``intake``, all else through
+    confluent-kafka's consumer.
     """
 
-    def __init__(self, settings: Settings, topic: str, limits: BatchLimits) -> None:
+    def __init__(self, settings: Settings, topic: str, intake: Intake) -> None:
         self._settings = settings
         self._topic = topic
-        self._limits = limits
+        self._intake = intake
         self._rebalances: Rebalances | None = None
-        self._held: list[Message] = []
         self._assigned: set[int] = set()
         self._paused: set[int] = set()
         self._probed_at = self._reached_at = 0.0
@@ -141,29 +186,25 @@ class Source:
     def close(self) -> None:
         """Leave the group."""
         if self._consumer is not None:
+            self._intake.close()
             self._consumer.close()
             self._consumer = None
 
     def poll(self, wait_s: float) -> Batch | None:
         """Take a batch; rebalances are served in here. Raises BrokerError on what no retry mends."""
-        messages = self._held or self._take_first(wait_s)
-        self._held = []
-        if not messages:
-            self.cut_by = "empty"
+        taken = self._intake.take(wait_s)
+        self.cut_by = taken.cut_by
+        for error in taken.errors:
+            meet(error)
+        if taken.batch is not None:
+            self._reached_at = time.monotonic()
+        elif not taken.errors:
             self._probe()
-            return None
-        self._reached_at = time.monotonic()
-        missing = self._limits.max_events - len(messages)
-        if missing > 0:
-            messages += self._consumer.consume(missing, self._limits.linger_ms / 1000)
-        self.cut_by = self._cut(len(messages))
-        return self._batch(messages)
+        return taken.batch
 
     def serve(self) -> None:
         """Serve a pending rebalance without taking a batch; a record that comes along is held for the next one."""
-        message = self._consumer.poll(0)
-        if message is not None:
-            self._held.append(message)
+        self._intake.serve()
 
     def membership(self) -> Membership:
         """The live membership, for a transaction. Raises NotAMember."""
@@ -214,8 +255,8 @@ class Source:
     def pause(self, partitions: Iterable[int]) -> None:
         """Stop fetching these partitions; what was prefetched is dropped."""
         fresh = [p for p in partitions if p not in self._paused]
-        self._held = [m for m in self._held if m.partition() not in fresh]
         if fresh:
+            self._intake.drop(fresh)
             self._consumer.pause([TopicPartition(self._topic, p) for p in fresh])
             self._paused.update(fresh)
 
@@ -228,6 +269,7 @@ class Source:
     def _subscribe(self) -> None:
         self._reached_at = time.monotonic()
         self._consumer = Consumer(dict(self._settings), logger=ClientLog(_LOG))
+        self._intake.open(self._consumer)
         self._consumer.subscribe(
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -254,37 +296,10 @@ class Source:
         if self._rebalances is not None and self._assigned:
             self._rebalances.revoked(sorted(self._assigned), lost=True)
         self._assigned.clear()
+        self._intake.close()
         self._consumer.close()
         self._paused.clear()
         self._subscribe()
-
-    def _take_first(self, wait_s: float) -> list[Message]:
-        message = self._consumer.poll(wait_s)
-        return [] if message is None else [message]
-
-    def _cut(self, count: int) -> str:
-        if count >= self._limits.max_events:
-            return "max_events"
-        return "linger" if self._limits.linger_ms > 0 else "arrived"
-
-    def _batch(self, messages: list[Message]) -> Batch | None:
-        errors = list(map(Message.error, messages))
-        if any(errors):
-            for error in filter(None, errors):
-                meet(error)
-            messages = [m for m, error in zip(messages, errors, strict=True) if error is None]
-            if not messages:
-                return None
-        return self._within_bytes(batch_of(messages), messages)
-
-    def _within_bytes(self, batch: Batch, messages: list[Message]) -> Batch:
-        """The batch, or as much of it as the byte limit takes; the rest is held for the next poll."""
-        if batch.bytes_count <= self._limits.max_bytes:
-            return batch
-        kept = max(1, int(np.searchsorted(batch.ends, self._limits.max_bytes, side="right")))
-        self._held = messages[kept:]
-        self.cut_by = "max_bytes"
-        return batch_of(messages[:kept])
 
     def _on_assign(self, consumer: Any, assigned: list[TopicPartition]) -> None:
         numbers = [tp.partition for tp in assigned]
@@ -293,6 +308,7 @@ class Source:
         consumer.incremental_assign(
             list(map(TopicPartition, repeat(self._topic), numbers, repeat(OFFSET_BEGINNING)))
         )
+        self._intake.assigned(numbers)
         self._assigned.update(numbers)
         self._paused.difference_update(numbers)
         if numbers and self._rebalances is not None:
@@ -306,13 +322,14 @@ class Source:
         self._release(consumer, [tp.partition for tp in lost], lost=True)
 
     def _release(self, consumer: Any, numbers: list[int], *, lost: bool) -> None:
-        self._held = [m for m in self._held if m.partition() not in numbers]
+        self._intake.drop(numbers)
         try:
             if self._rebalances is not None and not self._assigned.isdisjoint(numbers):
                 self._rebalances.revoked(numbers, lost=lost)
         finally:
             self._assigned.difference_update(numbers)
             self._paused.difference_update(numbers)
+            self._intake.released(numbers)
             consumer.incremental_unassign([TopicPartition(self._topic, p) for p in numbers])
 
 

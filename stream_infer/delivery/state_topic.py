@@ -9,10 +9,19 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from stream_infer.delivery.client_log import ClientLog
 from stream_infer.delivery.settings import Settings
@@ -25,6 +34,7 @@ _LOG = get_logger(__name__)
 _MARKER = struct.Struct("<Bqq")
 _MARKER_VERSION = 1
 _RECORDS_PER_READ = 2_000
+_CONNECT_S = 2.0
 
 MARKER_KEY = b"m"
 
@@ -63,10 +73,15 @@ class StateReader:
         self._markers: dict[int, Marker | None] = {}
         self._unfinished: set[int] = set()
 
+    def open(self) -> None:
+        """Connect to the topic's brokers in the background, so that the first restore does not wait for that."""
+        self._consumer = Consumer(dict(self._settings), logger=ClientLog(_LOG))
+        with suppress(KafkaException):  # the brokers are not there yet
+            found = self._consumer.list_topics(self._topic, _CONNECT_S).topics[self._topic]
+            self._consumer.assign([TopicPartition(self._topic, p, OFFSET_END) for p in found.partitions])
+
     def start(self, partitions: Iterable[int]) -> None:
         """Begin to read these partitions from their beginning; what was being read is forgotten."""
-        if self._consumer is None:
-            self._consumer = Consumer(dict(self._settings), logger=ClientLog(_LOG))
         self._unfinished = set(partitions)
         self._markers = dict.fromkeys(self._unfinished)
         self._consumer.assign(

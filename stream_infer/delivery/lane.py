@@ -1,0 +1,68 @@
+"""Which way records take: as Message objects of confluent-kafka, or as columns past it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stream_infer.delivery.delivery import Outbox
+from stream_infer.delivery.message_intake import MessageIntake
+from stream_infer.delivery.native.intake import NativeIntake
+from stream_infer.delivery.native.library import Library
+from stream_infer.delivery.native.outbox import NativeOutbox
+from stream_infer.delivery.native.proof import prove
+from stream_infer.delivery.native.refusal import Refusal
+from stream_infer.delivery.settings import Settings
+from stream_infer.delivery.source import BatchLimits, Intake
+from stream_infer.log import get_logger
+
+__all__ = ["Lane", "LaneName", "Refusal"]
+
+_LOG = get_logger(__name__)
+
+LaneName = Literal["auto", "ordinary", "native"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The parts of source and delivery that differ; without a ``library`` they are confluent-kafka's.
+
+    ``detail`` says why it is this lane.
+    """
+
+    library: Library | None
+    detail: str
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return "ordinary" if self.library is None else "native"
+
+    @classmethod
+    def choose(cls, wanted: LaneName) -> Lane:
+        """The native lane where it proves itself, unless another is wanted. Raises Refusal if ``native`` has to be."""
+        if wanted == "ordinary":
+            return cls(None, "as configured")
+        try:
+            library = Library.open()
+            prove(library)
+        except Refusal as refusal:
+            if wanted == "native":
+                raise
+            _LOG.warning(
+                "the native lane cannot be used here, the ordinary one is slower", reason=str(refusal)
+            )
+            return cls(None, str(refusal))
+        return cls(library, "proved")
+
+    def intake(self, topic: str, limits: BatchLimits) -> Intake:
+        """For a source."""
+        return MessageIntake(limits) if self.library is None else NativeIntake(self.library, topic, limits)
+
+    def outbox(self, settings: Settings, timeout_s: float) -> Outbox:
+        """For a delivery."""
+        return (
+            Outbox(settings, timeout_s)
+            if self.library is None
+            else NativeOutbox(self.library, settings, timeout_s)
+        )
