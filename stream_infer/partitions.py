@@ -65,6 +65,10 @@ class Partitions:
         self._parked: dict[int, tuple[int, float]] = {}
         self._undone: set[int] = set()
 
+    def open(self) -> None:
+        """Get ready for the first assignment."""
+        self._restore.open()
+
     def assigned(self, partitions: Sequence[int]) -> None:
         """Restore these partitions before anything of them is read."""
         self._assignment.assign(partitions)

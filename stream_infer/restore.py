@@ -28,7 +28,7 @@ __all__ = ["Restore", "StartPolicy"]
 
 _LOG = get_logger(__name__)
 _ASK_S = 1.0
-_SLICE_S = 0.1
+_SLICE_S = 0.01  # the other partitions go on between two slices
 
 
 class _Table(Protocol):
@@ -95,6 +95,10 @@ class Restore:
         self._restored = restored
         self._loading: dict[int, _Start] = {}
         self._began_at = 0.0
+
+    def open(self) -> None:
+        """Get ready to read state."""
+        self._reader.open()
 
     def forget(self) -> None:
         """The set of restoring partitions changed: begin again with the next step."""

@@ -30,7 +30,7 @@ from stream_infer.stopwatch import Stopwatch
 __all__ = ["Decoded", "Decoder", "Observer", "Publisher", "Scorer", "Stages", "Worker"]
 
 _LOG = get_logger(__name__)
-_IDLE_WAIT_S = 0.25
+_IDLE_WAIT_S = 0.05
 
 
 class Decoded(Protocol):
@@ -137,6 +137,7 @@ class Worker:
     def run(self, drain_timeout_s: float) -> None:
         """Work until ``stop``, then finish what is in hand and leave the group."""
         try:
+            self._partitions.open()
             self._delivery.open()
             self._observer.connected()
             self._source.open(self)
