@@ -14,6 +14,7 @@ from stream_infer.avro import schemas as own_schemas
 from stream_infer.avro.directory import SchemaDirectory
 from stream_infer.avro.registry import Registry
 from stream_infer.avro.source import SchemaSource, SingleSchema
+from stream_infer.cluster import Cluster, Topic
 from stream_infer.comparison.labels import Labels
 from stream_infer.comparison.ledger import Ledger, Windows
 from stream_infer.comparison.pairs import Pairs
@@ -165,6 +166,8 @@ def compare_app(config: Config, data_dir: str) -> CompareApp:
     given, schemas, labels = config.compare, comparison_schemas(config), labels_of(config)
     with _reading(config, given.topic, "compare.topic") as topic:
         partitions = len(topic.partitions())
+    verdicts = Topic(given.verdict_topic, 1, given.replication_factor, {"cleanup.policy": "compact"})
+    Cluster.open(config.kafka.admin_settings()).create([verdicts])
     reader, encoder = PairReader(schemas), VerdictEncoder(verdict_schema_id(config, schemas))
     settings = AppSettings(
         id=f"{config.app.id}-compare",

@@ -25,11 +25,11 @@ _EXTRA = "needs the extra 'compare': pip install 'stream-infer[compare]'"
 @config_option
 @click.pass_context
 def command(ctx: click.Context, config_path: Path) -> None:
-    """Watch what primary and shadow say of the same events, until stopped; or `report` on it.
+    """Watch or report what primary and shadow say of the same events, and the verdict.
 
-    Reads the comparison topic from its beginning, keeps statistics in Kafka (so that a restart goes on where it was),
-    and writes a record to compare.verdict_topic whenever the verdict changes. Pages at compare.host and compare.port:
-    /report for people, /summary as JSON.
+    Without a subcommand it watches until stopped: reads the comparison topic from its beginning, keeps statistics in
+    Kafka (so that a restart goes on where it was), and writes a record to compare.verdict_topic whenever the verdict
+    changes. Pages at compare.host and compare.port: /report for people, /summary as JSON.
     """
     ctx.obj = config_path
     if ctx.invoked_subcommand is None:

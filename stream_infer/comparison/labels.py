@@ -38,7 +38,8 @@ class Labels:
             table = pq.read_table(path, columns=[*keys, "label"])
         except (OSError, pa.ArrowException) as error:
             raise ConfigError(
-                f"compare.labels: {path} cannot be read: {error}. It needs event_id, or entity_id and ts, and label"
+                f"compare.labels: {path} cannot be read: {str(error).splitlines()[0]}. "
+                "It needs event_id, or entity_id and ts, and label"
             ) from None
         label = table["label"].fill_null(-1).to_pylist()
         if keys == ["event_id"]:

@@ -42,7 +42,8 @@ def wilson(hits: int, count: int, z: float = _Z95) -> tuple[float, float] | None
     share, weight = hits / count, z * z / count
     middle = (share + weight / 2) / (1 + weight)
     half = z / (1 + weight) * math.sqrt(share * (1 - share) / count + weight / (4 * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # The share itself is in it, whatever rounding says.
+    return max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))
 
 
 def kappa(flips: _Counts) -> float | None:
