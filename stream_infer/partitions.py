@@ -121,7 +121,11 @@ class Partitions:
 
     def busy(self) -> bool:
         """Whether ``step`` has work to do at once."""
-        return bool(self._assignment.restoring)
+        return bool(self._assignment.restoring) and not self._restore.waits
+
+    def replaying(self) -> bool:
+        """Whether rows are read that were published before."""
+        return bool(self._assignment.replaying)
 
     def unpinned(self) -> bool:
         """Whether the start of a new group is still to be committed."""

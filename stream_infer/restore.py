@@ -27,7 +27,8 @@ from stream_infer.log import get_logger
 __all__ = ["Restore", "StartPolicy"]
 
 _LOG = get_logger(__name__)
-_ASK_S = 1.0
+_ASK_LEAST_S, _ASK_MOST_S = 0.25, 1.0
+_ASK_PAUSE_S = 0.5
 _SLICE_S = 0.01  # the other partitions go on between two slices
 
 
@@ -95,6 +96,13 @@ class Restore:
         self._restored = restored
         self._loading: dict[int, _Start] = {}
         self._began_at = 0.0
+        self._ask_s = _ASK_LEAST_S
+        self._ask_at = 0.0
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next step is to ask the broker again, later."""
+        return not self._loading and time.monotonic() < self._ask_at
 
     def open(self) -> None:
         """Get ready to read state."""
@@ -107,7 +115,7 @@ class Restore:
     def step(self) -> None:
         """Do a slice of the work, a fraction of a second at most."""
         wanted = self._assignment.restoring
-        if not wanted:
+        if not wanted or self.waits:
             return
         if not self._loading:
             self._begin(wanted)
@@ -121,13 +129,17 @@ class Restore:
         self._reader.close()
 
     def _begin(self, partitions: frozenset[int]) -> None:
+        """Ask where the partitions are. While a dead worker's offsets are in doubt, the others go on between asking."""
         self._began_at = time.monotonic()
         try:
-            committed = self._source.committed(partitions, _ASK_S)
-            bounds = {partition: self._source.bounds(partition, _ASK_S) for partition in partitions}
+            committed = self._source.committed(partitions, self._ask_s)
+            bounds = {partition: self._source.bounds(partition, self._ask_s) for partition in partitions}
         except KafkaException as failure:
             _LOG.info("waiting for stable offsets", reason=failure.args[0].str())
+            self._ask_s = min(2 * self._ask_s, _ASK_MOST_S)
+            self._ask_at = time.monotonic() + _ASK_PAUSE_S
             return
+        self._ask_s = _ASK_LEAST_S
         self._loading = {
             partition: _Start(
                 self._policy.committed(partition, found.offset, bounds[partition]),

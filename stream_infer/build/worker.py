@@ -139,7 +139,11 @@ class Assembly:
         """Settings of the member of the group."""
         kafka = self.config.kafka
         return consumer_settings(
-            kafka.client_settings(), kafka.consumer_settings(), self.config.app.id, kafka.group_protocol
+            kafka.client_settings(),
+            kafka.consumer_settings(),
+            self.config.app.id,
+            kafka.group_protocol,
+            self.config.delivery.slot or "",
         )
 
     def _pace(self) -> CommitPace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, NamedTuple, Protocol
@@ -27,6 +28,7 @@ __all__ = [
     "Source",
     "Taken",
     "batch_of",
+    "leave",
     "meet",
 ]
 
@@ -34,6 +36,7 @@ _LOG = get_logger(__name__)
 _PROBE_EVERY_S = 2.0
 _PROBE_S = 0.5
 _UNREACHED_S = 8.0
+_LEAVE_S, _LEAVE_STEP_S = 2.0, 0.01
 
 _OLD_BROKER = (
     'the brokers are too old for the consumer protocol (from 4.0 on): set kafka.group_protocol = "classic"'
@@ -186,6 +189,7 @@ class Source:
     def close(self) -> None:
         """Leave the group."""
         if self._consumer is not None:
+            leave(self._consumer, self._settings, self._intake.serve)
             self._intake.close()
             self._consumer.close()
             self._consumer = None
@@ -340,10 +344,29 @@ def meet(error: KafkaError) -> None:
         _LOG.warning("max.poll.interval.ms exceeded, the partitions are lost")
     elif code in _STOPPING:
         raise BrokerError(f"consumer: {error.str()}. Cure: {_STOPPING[code]}")
-    elif error.fatal():
-        raise BrokerError(f"consumer: fatal: {error.str()}. Cure: start the worker again")
+    elif error.fatal() or code == KafkaError._FATAL:  # noqa: SLF001
+        raise BrokerError(
+            f"consumer: fatal: {error.str()}. Cure: start the worker again; where it was fenced, another process has "
+            "the same delivery.slot: give each its own"
+        )
     else:
         _LOG.warning("consumer error", code=error.name(), reason=error.str())
+
+
+def leave(consumer: Any, settings: Settings, serve: Callable[[], None]) -> None:
+    """Leave the group before the consumer is closed, so that others get its partitions at once.
+
+    To close is enough, but for a member with an instance id: the group would wait for it until its session ends.
+    ``serve`` is called while the last partitions are given up.
+    """
+    if settings["group.protocol"] != "classic" or not settings.get("group.instance.id"):
+        return
+    deadline = time.monotonic() + _LEAVE_S
+    with suppress(KafkaException):
+        consumer.unsubscribe()
+        while consumer.memberid() and time.monotonic() < deadline:
+            serve()
+            time.sleep(_LEAVE_STEP_S)
 
 
 def batch_of(messages: list[Message]) -> Batch:

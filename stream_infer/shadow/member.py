@@ -15,7 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from stream_infer.delivery.client_log import ClientLog
 from stream_infer.delivery.membership import Membership, NotAMember
 from stream_infer.delivery.settings import Settings
-from stream_infer.delivery.source import Rebalances, meet
+from stream_infer.delivery.source import Rebalances, leave, meet
 from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
 
@@ -64,6 +64,7 @@ class Member:
     def close(self) -> None:
         """Leave the group."""
         if self._consumer is not None:
+            leave(self._consumer, self._settings, lambda: self._consumer.poll(0))
             self._consumer.close()
             self._consumer = None
 
