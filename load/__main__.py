@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from load.drain import drain
 from load.paced import paced
-from load.recover import FAULTS, recover
+from load.recover import FAULTS, Load, recover
 from load.replay import replay
-from load.report import busy_share, save, show_drains, show_paced
+from load.report import busy_share, save, save_recoveries, show_drains, show_paced, show_recoveries
 from load.stand import Stand
 
 _OUT = click.option(
@@ -109,14 +110,28 @@ def replay_command(data: Path, kills: int) -> None:
 
 
 @main.command("recover")
+@click.option("--fault", "faults", type=click.Choice(list(FAULTS)), multiple=True, help="Default: all.")
 @click.option("--protocol", type=click.Choice(["consumer", "classic"]), default="consumer", show_default=True)
-@click.option("--repeats", default=1, show_default=True)
-def recover_command(protocol: str, repeats: int) -> None:
-    """Strike two workers in each way and measure how long scores stay away."""
-    with Stand(_say) as stand:
-        for fault in FAULTS:
-            gaps = sorted(recover(stand, fault, protocol).gap_s for _ in range(repeats))
-            click.echo(f"{protocol}: {fault}: {', '.join(f'{gap:.1f}' for gap in gaps)} s")
+@click.option(
+    "--mode", type=click.Choice(["exactly_once", "at_least_once"]), default="exactly_once", show_default=True
+)
+@click.option("--rate", default=20_000.0, show_default=True, help="Events a second.")
+@click.option("--partitions", default=12, show_default=True)
+@click.option("--workers", default=3, show_default=True, help="With the one that joins.")
+@click.option("--settle", default=15.0, show_default=True, help="Seconds from one fault to the next.")
+@click.option("--repeats", default=5, show_default=True, help="How often each fault strikes.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("load/results/recover.json"), show_default=True
+)
+def recover_command(faults: tuple[str, ...], repeats: int, out: Path, settle: float, **load: Any) -> None:
+    """Strike workers and brokers under a steady load and measure how long scores stay away, and how late they come."""
+    wanted = faults or tuple(FAULTS)
+    under = Load(settle_s=settle, **load)
+    with Stand(_say, nodes=3 if "broker kill" in wanted else 1) as stand:
+        _warm_broker(stand)
+        found = recover(stand, under, wanted, repeats)
+    show_recoveries(under, found)
+    save_recoveries(out, under, found)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from numpy.typing import NDArray
 
 from load.events import SCHEMA
-from load.stand import PARTITIONS, Stand
+from load.stand import Stand, partitions_of
 from stream_infer.avro import schemas
 from stream_infer.avro.decoder import Decoder
 from stream_infer.avro.fields import Fields
@@ -125,8 +125,8 @@ def messages_of(servers: str, topic: str) -> Iterator[list[Message]]:
     """Everything in a topic, in order per partition."""
     consumer = reader(servers)
     try:
-        consumer.assign([TopicPartition(topic, p, 0) for p in range(PARTITIONS)])
-        open_partitions = set(range(PARTITIONS))
+        open_partitions = set(partitions_of(consumer, topic))
+        consumer.assign([TopicPartition(topic, p, 0) for p in open_partitions])
         while open_partitions:
             found = consumer.consume(_AT_ONCE, 0.2)
             good = [message for message in found if message.error() is None]

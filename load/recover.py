@@ -1,7 +1,9 @@
-"""Recover: how long scores of a partition stay away after a fault, at a steady rate.
+"""Recover: how long scores stay away, and how late events are, after faults under a steady load.
 
-Two workers share the topic. The gap is the longest time without a new readable score in any partition, from the fault
-on; it holds the detection, the hand-over, the restore and the replay.
+One stand, one topic, one stream of events; faults strike one after the other, and every event is checked at the end.
+The time in an event is when it was to be sent, so its delay holds whatever kept it: detection, hand-over, restore,
+replay, and the work on what had gathered meanwhile. The gap of a fault is the longest time in which some partition
+had no new readable score.
 """
 
 from __future__ import annotations
@@ -10,95 +12,193 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from confluent_kafka import TopicPartition
+from numpy.typing import NDArray
 
-from load.check import check, reader
-from load.stand import PARTITIONS, Run, Stand
+from load.check import check, reader, scored_columns, scored_decoder
+from load.stand import Run, Stand
 
-__all__ = ["FAULTS", "Recovery", "recover"]
+__all__ = ["FAULTS", "Load", "Recovery", "recover"]
 
-_RATE = 2_000.0
-_FAULT_AFTER_S = 5.0
-_SECONDS = 30.0
-_GRACE_S = 60.0
+_BEFORE_S = 5.0
+_GRACE_S = 90.0
+_AT_ONCE = 5_000
 
-Start = Callable[[str], Run]
+
+@dataclass(frozen=True)
+class Load:
+    """What goes on while faults strike; ``settle_s`` is the time from one to the next."""
+
+    rate: float = 20_000.0
+    partitions: int = 12
+    workers: int = 3
+    settle_s: float = 15.0
+    protocol: str = "consumer"
+    mode: str = "exactly_once"
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """The longest gap of one run, in seconds."""
+    """One fault: the longest gap, and the delays of the events sent from it on until the next one, in seconds."""
 
     fault: str
-    protocol: str
     gap_s: float
+    p50_s: float
+    p99_s: float
+    max_s: float
 
 
-def _killed(workers: list[Run], start: Start) -> None:  # noqa: ARG001 - the others take over
-    workers[0].kill()
+@dataclass
+class _Scene:
+    """The workers by slot, the stand they are on, and what has happened to them."""
+
+    stand: Stand
+    topic: str
+    load: Load
+    workers: dict[str, Run] = field(default_factory=dict)
+    strikes: list[tuple[str, float]] = field(default_factory=list)
+
+    def start(self, slot: str) -> Run:
+        self.workers[slot] = self.stand.worker(
+            self.topic,
+            DELIVERY__SLOT=slot,
+            DELIVERY__MODE=self.load.mode,
+            KAFKA__GROUP_PROTOCOL=self.load.protocol,
+        )
+        return self.workers[slot]
+
+    def strike(self, fault: str) -> None:
+        """Let a fault happen, and return when the next one may."""
+        self.strikes.append((fault, time.time()))
+        FAULTS[fault](self)
+        time.sleep(self.load.settle_s)
 
 
-def _killed_and_restarted(workers: list[Run], start: Start) -> None:
-    workers[0].kill()
-    start("0")
+def _joined(scene: _Scene) -> None:
+    scene.start("more").wait_ready()
 
 
-def _stopped(workers: list[Run], start: Start) -> None:  # noqa: ARG001 - the others take over
-    workers[0].stop()
+def _left(scene: _Scene) -> None:
+    scene.workers.pop("more").stop()
 
 
-def _joined(workers: list[Run], start: Start) -> None:  # noqa: ARG001 - one more comes
-    start("2")
+def _restarted(scene: _Scene) -> None:
+    scene.workers["0"].stop()
+    scene.start("0").wait_ready()
 
 
-FAULTS: dict[str, Callable[[list[Run], Start], None]] = {
-    "kill -9, another worker takes over": _killed,
-    "kill -9, the same slot starts again": _killed_and_restarted,
-    "SIGTERM, another worker takes over": _stopped,
-    "a third worker joins": _joined,
+def _killed(scene: _Scene) -> None:
+    scene.workers.pop("more").kill()
+
+
+def _killed_and_restarted(scene: _Scene) -> None:
+    scene.workers["0"].kill()
+    scene.start("0").wait_ready()
+
+
+def _broker_killed(scene: _Scene) -> None:
+    node = 1 + len(scene.strikes) % scene.stand.nodes
+    scene.stand.kill_broker(node)
+    time.sleep(scene.load.settle_s)
+    scene.stand.restart_broker(node)
+
+
+FAULTS: dict[str, Callable[[_Scene], None]] = {
+    "join": _joined,
+    "leave": _left,
+    "restart": _restarted,
+    "kill": _killed,
+    "kill and restart": _killed_and_restarted,
+    "broker kill": _broker_killed,
 }
+"""A worker joins; that worker is stopped (SIGTERM); one is stopped and starts again; the joined one is killed (-9); one
+is killed and starts again; a broker is killed (-9), and comes back later."""
 
 
-def recover(stand: Stand, fault: str, protocol: str) -> Recovery:
-    """Run one fault under load, check every event, and return the gap."""
-    topic = stand.topic("recover")
-
-    def start(slot: str) -> Run:
-        return stand.worker(topic, DELIVERY__SLOT=slot, KAFKA__GROUP_PROTOCOL=protocol)
-
-    workers = [start("0"), start("1")]
-    for worker in workers:
-        worker.wait_ready()
-    time.sleep(2)  # both have their share by now
-    arrivals, fault_at = _receive(stand, topic, lambda: FAULTS[fault](workers, start))
-    check(stand, topic)
-    gaps = [np.diff([at for at in times if at >= fault_at - 0.5]).max(initial=0.0) for times in arrivals]
-    return Recovery(fault, protocol, float(max(gaps)))
+def plan(faults: Sequence[str], repeats: int) -> list[str]:
+    """The order of the faults: what strikes the worker that joined comes after a join."""
+    order: list[str] = []
+    for _ in range(repeats):
+        for fault in faults:
+            if fault in {"leave", "kill"}:
+                order += ["join", fault]
+            elif fault != "join" or not {"leave", "kill"} & set(faults):
+                order += ["join", "leave"] if fault == "join" else [fault]
+    return order
 
 
-def _receive(stand: Stand, topic: str, strike: Callable[[], None]) -> tuple[list[list[float]], float]:
-    """Times of receipt per partition, and when the fault struck."""
-    consumer = reader(stand.servers)
-    consumer.assign([TopicPartition(f"{topic}.scored", p, 0) for p in range(PARTITIONS)])
-    arrivals: list[list[float]] = [[] for _ in range(PARTITIONS)]
-    total, count, fault_at = int(_RATE * _SECONDS), 0, 0.0
-    command = [sys.executable, "-m", "load.send", stand.servers, topic, str(_RATE), str(_SECONDS)]
-    began = time.monotonic()
-    with subprocess.Popen(command):
-        while count < total:
-            for message in consumer.consume(1000, 0.02):
-                if message.error() is None:
-                    arrivals[message.partition() or 0].append(time.monotonic())
-                    count += 1
-            now = time.monotonic()
-            if not fault_at and now - began > _FAULT_AFTER_S:
-                fault_at = now
-                threading.Thread(target=strike).start()  # a stop takes its time, and receipt goes on
-            if now - began > _SECONDS + _GRACE_S:
-                raise RuntimeError(f"{topic}: {count} of {total} scored events")
-    consumer.close()
-    return arrivals, fault_at
+def recover(stand: Stand, load: Load, faults: Sequence[str], repeats: int) -> list[Recovery]:
+    """Strike in turn under load, check every event, and say how each fault went."""
+    scene = _Scene(stand, stand.topic("recover", load.partitions), load)
+    for slot in range(load.workers - 1):
+        scene.start(str(slot)).wait_ready()
+    order = plan(faults, repeats)
+    events = _Events(stand, scene.topic, load.partitions)
+    striking = threading.Thread(target=lambda: [scene.strike(fault) for fault in order])
+    command = [sys.executable, "-m", "load.send", stand.servers, scene.topic, str(load.rate)]
+    with subprocess.Popen([*command, "3600", str(load.partitions)]) as sender:
+        try:
+            events.receive(until=time.monotonic() + _BEFORE_S)
+            striking.start()
+            while striking.is_alive():
+                events.receive(until=time.monotonic() + 1)
+        finally:
+            sender.terminate()
+    events.receive_rest(time.monotonic() + _GRACE_S)
+    check(stand, scene.topic)
+    return list(_recoveries(scene.strikes, events))
+
+
+class _Events:
+    """Reads scores as any consumer would, and notes of each when it came and how late."""
+
+    def __init__(self, stand: Stand, topic: str, partitions: int) -> None:
+        self._decoder = scored_decoder()
+        self._consumer = reader(stand.servers)
+        self._stand = stand
+        self._topic = topic
+        self._parts: list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int32]]] = []
+        self._count = 0
+        self._consumer.assign([TopicPartition(f"{topic}.scored", p, 0) for p in range(partitions)])
+
+    def receive(self, until: float) -> None:
+        """Read until then."""
+        while time.monotonic() < until:
+            messages = [m for m in self._consumer.consume(_AT_ONCE, 0.02) if m.error() is None]
+            if messages:
+                now = time.time()
+                _, time_ms, batch = scored_columns(messages, self._decoder)
+                sent = time_ms / 1000
+                self._parts.append((np.full(len(sent), now), sent, batch.partition))
+                self._count += len(messages)
+
+    def receive_rest(self, deadline: float) -> None:
+        """Read until every event of the input is there. Raises RuntimeError when they do not come."""
+        total = self._stand.end_count(self._topic)
+        while self._count < total:
+            self.receive(until=time.monotonic() + 0.2)
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self._topic}: {self._count} of {total} scored events")
+        self._consumer.close()
+
+    def columns(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int32]]:
+        """When each event came, when it was sent, and its partition."""
+        came, sent, partition = zip(*self._parts, strict=True)
+        return np.concatenate(came), np.concatenate(sent), np.concatenate(partition)
+
+
+def _recoveries(strikes: Sequence[tuple[str, float]], events: _Events) -> Iterator[Recovery]:
+    came, sent, partition = events.columns()
+    ends = [at for _, at in strikes[1:]] + [float(sent.max())]
+    for (fault, at), end in zip(strikes, ends, strict=True):
+        delays = (came - sent)[(sent >= at) & (sent < end)]
+        p50, p99, most = np.percentile(delays, [50, 99, 100])
+        gaps = []
+        for number in np.unique(partition):
+            own = came[(partition == number) & (came >= at - 0.5)]
+            gaps.append(np.diff(own[own < end + _GRACE_S]).max(initial=0.0, where=own[:-1] < end))
+        yield Recovery(fault, float(max(gaps)), float(p50), float(p99), float(most))

@@ -12,13 +12,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from load.drain import Drain
 from load.paced import Paced
+from load.recover import Load, Recovery
 
-__all__ = ["busy_share", "ratio", "save", "show_drains", "show_paced"]
+__all__ = [
+    "busy_share",
+    "ratio",
+    "save",
+    "save_recoveries",
+    "show_drains",
+    "show_paced",
+    "show_recoveries",
+]
 
 _CONSOLE = Console()
 
@@ -84,14 +94,53 @@ def show_paced(runs: Sequence[Paced]) -> None:
 
 def save(path: Path, drains: Sequence[Drain], runs: Sequence[Paced]) -> None:
     """Write everything measured, and on what."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = {
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "packages": {name: version(name) for name in ("confluent-kafka", "numba", "onnxruntime", "fastavro")},
+        **_surroundings(),
         "drain": [asdict(run) for run in drains],
         "ratio": ratio(drains),
         "paced": [asdict(run) for run in runs],
     }
+    _write(path, content)
+
+
+def show_recoveries(load: Load, recoveries: Sequence[Recovery]) -> None:
+    """Print the faults of a kind in a line."""
+    table = Table(
+        "fault",
+        "times",
+        "gap p50 s",
+        "p95",
+        "max",
+        "delay p50 s",
+        "p99, median",
+        "p99, worst",
+        "max",
+        title=f"{load.protocol}, {load.mode}: {load.rate:,.0f} events/s, {load.partitions} partitions",
+    )
+    for fault in dict.fromkeys(one.fault for one in recoveries):
+        those = [one for one in recoveries if one.fault == fault]
+        gaps, p99s = [one.gap_s for one in those], [one.p99_s for one in those]
+        figures = [*np.percentile(gaps, [50, 95, 100]), statistics.median(one.p50_s for one in those)]
+        figures += [statistics.median(p99s), max(p99s), max(one.max_s for one in those)]
+        table.add_row(fault, str(len(those)), *(f"{figure:.2f}" for figure in figures))
+    _CONSOLE.print(table)
+
+
+def save_recoveries(path: Path, load: Load, recoveries: Sequence[Recovery]) -> None:
+    """Write every fault, and under which load."""
+    faults = [asdict(one) for one in recoveries]
+    _write(path, {**_surroundings(), "load": asdict(load), "faults": faults})
+
+
+def _surroundings() -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "packages": {name: version(name) for name in ("confluent-kafka", "numba", "onnxruntime", "fastavro")},
+    }
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     _CONSOLE.print(f"written to {path}")

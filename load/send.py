@@ -1,6 +1,6 @@
 """An open-loop producer: every event leaves at its intended time, whatever the broker does; that time is in the event.
 
-python -m load.send SERVERS TOPIC RATE SECONDS
+python -m load.send SERVERS TOPIC RATE SECONDS [PARTITIONS]
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ __all__ = ["send"]
 _TICK_S = 0.002
 
 
-def send(servers: str, topic: str, rate: float, seconds: float) -> None:
-    """Send ``rate`` events a second for ``seconds``."""
+def send(servers: str, topic: str, rate: float, seconds: float, partitions: int = PARTITIONS) -> None:
+    """Send ``rate`` events a second for ``seconds``; an event's partition is its host's number."""
     producer = Producer(
         {"bootstrap.servers": servers, "linger.ms": 0, "queue.buffering.max.messages": 1_000_000}
     )
@@ -33,7 +33,7 @@ def send(servers: str, topic: str, rate: float, seconds: float) -> None:
             intended_ms = ((began + np.arange(sent, due) / rate) * 1000).astype(np.int64)
             keys, values = pairs(sent, due - sent, intended_ms)
             for number, (key, value) in enumerate(zip(keys, values, strict=True), sent):
-                producer.produce(topic, value, key, number % HOSTS % PARTITIONS)
+                producer.produce(topic, value, key, number % HOSTS % partitions)
             sent = due
         producer.poll(0)
         time.sleep(_TICK_S)
@@ -41,4 +41,4 @@ def send(servers: str, topic: str, rate: float, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    send(sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4]))
+    send(sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4]), *map(int, sys.argv[5:]))

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -99,13 +99,17 @@ class Run:
 
 
 class Stand:
-    """A context manager; everything it started ends with it. ``data``: rows to train on, instead of the bench's own."""
+    """A context manager; everything it started ends with it.
 
-    def __init__(self, say: Callable[[str], None], data: Path | None = None) -> None:
+    ``data``: rows to train on, instead of the bench's own. ``nodes``: brokers, one or three.
+    """
+
+    def __init__(self, say: Callable[[str], None], data: Path | None = None, nodes: int = 1) -> None:
+        self.nodes = nodes
         self._say = say
         self._data = data
         self._closing = ExitStack()
-        self._kafka = EmbeddedKafka(progress=lambda text: say(str(text)))
+        self._kafka = EmbeddedKafka(nodes, progress=lambda text: say(str(text)))
         self._count = 0
         self.folder = Path()
         self.servers = ""
@@ -132,13 +136,29 @@ class Stand:
         """The model that every program under test scores with."""
         return self.folder / "model"
 
-    def topic(self, name: str) -> str:
+    def topic(self, name: str, partitions: int = PARTITIONS) -> str:
         """Make the four topics of a new deployment; returns the input topic. The worker's group is ``name``."""
         self._count += 1
         topic = f"{name}-{self._count}.events"
         self._config(topic).write_text(self._toml(topic))
-        self.call("topics", "create", "-c", self._config(topic), "--input-partitions", str(PARTITIONS))
+        self.call("topics", "create", "-c", self._config(topic), "--input-partitions", str(partitions))
         return topic
+
+    def kill_broker(self, node: int) -> None:
+        """End a broker (from 1) as kill -9 does."""
+        self._kafka.kill(node)
+
+    def restart_broker(self, node: int) -> None:
+        """Start it again."""
+        self._kafka.restart(node)
+
+    def end_count(self, topic: str) -> int:
+        """Events of an input topic."""
+        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": "ends"})
+        try:
+            return end_count(consumer, topic, partitions_of(consumer, topic))
+        finally:
+            consumer.close()
 
     def fill(self, topic: str, events: int) -> None:
         """Put events into a topic; the partition is the host's number."""
@@ -209,9 +229,14 @@ def group(topic: str) -> str:
     return topic.removesuffix(".events")
 
 
-def end_count(consumer: Consumer, topic: str) -> int:
+def partitions_of(consumer: Consumer, topic: str) -> list[int]:
+    """The partitions of a topic."""
+    return sorted(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+
+
+def end_count(consumer: Consumer, topic: str, partitions: Iterable[int] = range(PARTITIONS)) -> int:
     """Records of a topic, transaction markers included."""
-    return sum(consumer.get_watermark_offsets(TopicPartition(topic, p), 10)[1] for p in range(PARTITIONS))
+    return sum(consumer.get_watermark_offsets(TopicPartition(topic, p), 10)[1] for p in partitions)
 
 
 def committed_count(consumer: Consumer, topic: str) -> int:
