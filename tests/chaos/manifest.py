@@ -35,10 +35,11 @@ class Manifests:
         publisher, delivery = worker._stages.publisher, worker._delivery
         publish, commit, abort = publisher.publish, delivery.commit, delivery.abort
 
-        def publish_and_note(batch: Any, columns: Any, scores: Any, rejects: Any) -> None:
-            publish(batch, columns, scores, rejects)
+        def publish_and_note(batch: Any, *results: Any) -> Any:
+            columns, scores, rejects = publish(batch, *results)
             rows = np.concatenate([columns.rows, *(np.asarray(r.rows, np.int64) for r in rejects)])
             self._sources.append(key_of(batch.partition[rows], batch.offset[rows]))
+            return columns, scores, rejects
 
         def commit_with_manifest(
             positions: dict[int, int], membership: Any, state: Callable[[], None]
@@ -52,9 +53,9 @@ class Manifests:
             finally:
                 self._sources.clear()
 
-        def abort_and_forget(reason: str) -> None:
+        def abort_and_forget(reason: str) -> bool:
             self._sources.clear()
-            abort(reason)
+            return bool(abort(reason))
 
         publisher.publish = publish_and_note
         delivery.commit = commit_with_manifest
