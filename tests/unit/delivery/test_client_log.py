@@ -35,6 +35,14 @@ def test_any_other_answer_is_a_sign_and_is_taken_once(error: str) -> None:
     assert log.take_unanswered() == 0
 
 
+def test_a_connection_that_was_up_and_broke_is_a_sign() -> None:
+    broker = "[thrd:127.0.0.1:9092/1]: 127.0.0.1:9092/1: Broker"
+
+    assert take(("STATE", f"{broker} changed state UP -> DOWN")) == 1
+    assert take(("STATE", f"{broker} changed state CONNECT -> DOWN")) == 0
+    assert take(("STATE", f"{broker} changed state APIVERSION_QUERY -> UP")) == 0
+
+
 def test_other_lines_are_no_sign() -> None:
     assert take(("TXNOFFSETS", "returned _TRANSPORT"), ("TXNSTATE", "Transaction state change")) == 0
 

@@ -1,9 +1,9 @@
-"""An EndTxn that arrives late, inside the next transaction (KAFKA-17754): our worker beside a loop of the usual form.
+"""Requests of a transaction that arrive late, inside the next one: our worker beside a loop of the usual form.
 
-librdkafka repeats an EndTxn whose answer it did not get. The broker cannot tell the first one, when it arrives after
-all, from the end of the next transaction: a late commit makes records visible whose offsets are not committed, a late
-abort drops records whose offsets will be. Nothing is raised. The same script is played to both; what it does to the
-usual loop shows that it works.
+librdkafka repeats an EndTxn or a TxnOffsetCommit whose answer it did not get. The broker cannot tell the first, when
+it arrives after all, from one of the next transaction (KAFKA-17754): a late commit makes records visible whose offsets
+are not committed, a late abort drops records whose offsets will be, late offsets take the input back. Nothing
+is raised. The same script is played to both; what it does to the usual loop shows that it works.
 """
 
 from __future__ import annotations
@@ -198,6 +198,27 @@ def play_late_abort(network: Network, loop: Loop, *, cut: bool) -> None:
     network.calm()
 
 
+def play_late_offsets(network: Network, loop: Loop, *, cut: bool) -> None:
+    """The offsets of one transaction arrive within the next one, after its own; then the process is killed."""
+    of_loop = {"transactional_id": loop.app}
+    late = network.add(Hold(Match((Api.TXN_OFFSET_COMMIT,), **of_loop), count=1, hang_up=cut))
+    answers = network.add(Rule(end_txn(loop, committed=True), response=True))
+    loop.send(0)
+    late.wait_taken()
+    answers.wait_taken()
+    gate = network.add(Hold(end_txn(loop, committed=True), count=1))
+    stored = network.add(Rule(Match((Api.TXN_OFFSET_COMMIT,), **of_loop), response=True))
+    loop.send(BATCH)
+    gate.wait_taken()
+    late.release()
+    stored.wait_taken(count=2)
+    gate.release()
+    answers.wait_taken(count=2)
+    loop.kill()
+    network.calm()
+    loop.start()
+
+
 def deliver_into_next_transaction(network: Network, loop: Loop, late: Hold, answers: Rule) -> Hold:
     """Stop the next transaction between its records and its offsets, and release there what is late."""
     gate = network.add(Hold(Match((Api.ADD_OFFSETS_TO_TXN,), transactional_id=loop.app), count=1))
@@ -263,3 +284,21 @@ def test_a_late_abort_loses_in_the_usual_loop(network: Network, example: Example
     play_late_abort(network, example, cut=True)
 
     assert example.copies() == dict.fromkeys(range(BATCH), 0) | dict.fromkeys(range(BATCH, 2 * BATCH), 1)
+
+
+def test_late_offsets_double_in_the_usual_loop(network: Network, example: ExampleLoop) -> None:
+    example.start()
+    play_late_offsets(network, example, cut=True)
+
+    assert example.copies() == dict.fromkeys(range(BATCH), 1) | dict.fromkeys(range(BATCH, 2 * BATCH), 2)
+
+
+@pytest.mark.parametrize(("cut", "protocol"), [(True, "classic"), (False, "consumer")])
+def test_late_offsets_double_nothing(network: Network, ours: Make, cut: bool, protocol: str) -> None:
+    loop = ours(protocol)
+    loop.start()
+    play_late_offsets(network, loop, cut=cut)
+    loop.send(2 * BATCH)
+    loop.deployment.wait_committed()
+
+    assert len(loop.deployment.outcome().scored) == 3 * BATCH
