@@ -54,11 +54,14 @@ Examples:
     help="Train on rows with this value in the split column; default: train, or all rows without such a column.",
 )
 @click.option(
-    "--pca",
-    "subspace",
-    is_flag=True,
-    help="Add a second term: what principal components of 20-row windows leave over. Fewer false alarms at about four "
-    "times the cost of scoring.",
+    "--family",
+    type=click.Choice(["forecast", "pca", "autoencoder", "ensemble", "auto"]),
+    default="forecast",
+    show_default=True,
+    help="forecast: the next row from those before it, the cheapest to run. pca: what principal components of 20-row "
+    "windows leave over. autoencoder: the same with a small network (needs the extra torch to train, not to run). "
+    "ensemble: forecasts and pca together, the best on the data measured, at some five times the cost of scoring. "
+    "auto: tries them on a part of the training rows, without labels.",
 )
 @click.option(
     "--threshold-quantile",
@@ -83,13 +86,21 @@ Examples:
     show_default=True,
     help="Entities with fewer training rows are judged like ones never seen, by the fleet's profile.",
 )
+@click.option("--seed", type=int, default=0, show_default=True, help="Of whatever is drawn while training.")
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where a network is trained; where it runs later is the worker's setting.",
+)
 @column_options
 def command(data_path: Path, out: Path, **options: Any) -> None:
     """Train a model on a file of rows.
 
-    Standardises each entity by its own training rows, learns one linear forecast of a row from the four before it for
-    all entities, and sets each entity's scale and threshold. No labels are needed; where rows outside of the training
-    split have some, the model is measured on them and the figures go into its manifest.
+    Standardises each entity by its own training rows, learns one model for all entities, and sets each entity's scale
+    and threshold. No labels are needed; where rows outside of the training split have some, the model is measured on
+    them and the figures go into its manifest. Large data is sampled evenly, wide rows get shorter windows.
 
     Then: stream-infer score, stream-infer evaluate, or model.path in the worker's settings.
     """
@@ -102,10 +113,12 @@ def command(data_path: Path, out: Path, **options: Any) -> None:
         data = read_rows(data_path, options)
         report("read", 1.0)
         recipe = Recipe(
-            subspace=options["subspace"],
+            family=options["family"],
             threshold_quantile=options["threshold_quantile"],
             missing=options["missing"],
             entity_rows_min=options["min_rows"],
+            seed=options["seed"],
+            device=options["device"],
         )
         split = options["train_split"] or ("train" if data.splits else None)
         identity = (options["name"] or out.resolve().name, options["version"])
@@ -158,7 +171,7 @@ def _print_summary(artifact: Artifact, out: Path, seconds: float) -> None:
     click.echo(f"model {manifest.name} {manifest.version} in {out} ({seconds:.1f} s)")
     click.echo(
         f"  {metrics['train_rows']:.0f} rows of {metrics['train_entities']:.0f} entities, "
-        f"{len(manifest.features)} features, window {manifest.window}, "
+        f"{len(manifest.features)} features, {manifest.family}, window {manifest.window}, "
         f"terms {' + '.join(term.name for term in manifest.terms)}"
     )
     if "labelled_vus_pr" in metrics:

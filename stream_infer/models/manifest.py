@@ -54,13 +54,14 @@ class Alert(_Frozen):
 class Manifest(_Frozen):
     """Everything a worker must know before it opens the model.
 
-    ``features`` is the order of the feature columns; ``window`` the rows W of a window, the newest included;
-    ``data_fingerprint`` the digest of the training rows; ``metrics`` what training measured.
+    ``family`` is the kind of model; ``features`` the order of the feature columns; ``window`` the rows W of a window,
+    the newest included; ``data_fingerprint`` the digest of the training rows; ``metrics`` what training measured.
     """
 
     format: Literal[1] = 1
     name: _Name
     version: _Name
+    family: str = Field(default="", max_length=64)
     features: tuple[Annotated[str, Field(min_length=1, max_length=512)], ...] = Field(
         min_length=1, max_length=16_384
     )

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from stream_infer.models.artifact import Artifact
-from stream_infer.models.graph import Forecast, build_graph
+from stream_infer.models.families.forecast import Forecast
+from stream_infer.models.graph import build_graph
 from stream_infer.models.manifest import Manifest, Term
 from stream_infer.windows.profiles import Profiles
 
@@ -17,7 +18,9 @@ LAGS = 4
 @pytest.fixture(scope="session")
 def forecast() -> Forecast:
     generator = np.random.default_rng(7)
-    return Forecast(generator.normal(size=(LAGS * FEATURES, FEATURES)), generator.normal(size=FEATURES))
+    term = Term(name="forecast", smoothing=0.1, clip=1000.0)
+    weights = generator.normal(size=(LAGS * FEATURES, FEATURES))
+    return Forecast(term, weights, generator.normal(size=FEATURES), gap=0, usual_min=0.2)
 
 
 @pytest.fixture(scope="session")
@@ -42,4 +45,4 @@ def artifact(forecast: Forecast) -> Artifact:
         metrics={"train_rows": 10.0},
         files={},
     )
-    return Artifact.of(manifest, build_graph(LAGS + 1, forecast), profiles)
+    return Artifact.of(manifest, build_graph(LAGS + 1, FEATURES, (forecast,)), profiles)

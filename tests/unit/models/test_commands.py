@@ -40,7 +40,7 @@ def model(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = call("train", "--data", rows, "--out", path, "--threshold-quantile", "0.99")
     assert result.exit_code == 0, result.output
     assert result.output.startswith("model smd ")
-    assert "12000 rows of 3 entities, 38 features, window 5, terms forecast" in result.output
+    assert "12000 rows of 3 entities, 38 features, forecast, window 5, terms forecast" in result.output
     return path
 
 
@@ -161,7 +161,7 @@ def test_a_plain_file_of_rows_is_enough(tmp_path: Path) -> None:
     }
     pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
 
-    trained = call("train", "--data", tmp_path / "rows.parquet", "--out", tmp_path / "m", "--pca")
+    trained = call("train", "--data", tmp_path / "rows.parquet", "--out", tmp_path / "m", "--family", "pca")
     scored = call(
         "score",
         "--data",
@@ -172,7 +172,7 @@ def test_a_plain_file_of_rows_is_enough(tmp_path: Path) -> None:
         tmp_path / "y.parquet",
     )
 
-    assert "900 rows of 3 entities, 2 features, window 20, terms forecast + subspace" in trained.output
+    assert "900 rows of 3 entities, 2 features, pca, window 20, terms subspace" in trained.output
     assert scored.exit_code == 0
     scores = pq.read_table(tmp_path / "y.parquet")
     assert scores.column_names == [

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from stream_infer.errors import ModelError
 from stream_infer.models import Artifact, OnnxModel, load_model
-from stream_infer.models.graph import Forecast, Subspace, build_graph
+from stream_infer.models.families.forecast import Forecast
+from stream_infer.models.graph import build_graph
 from stream_infer.models.onnx_runtime import Placement
 from stream_infer.models.onnx_scan import scan
 from stream_infer.windows.layout import Layout
@@ -31,41 +32,9 @@ def graph_of(*nodes: onnx.NodeProto, **parts: object) -> onnx.ModelProto:
     return model
 
 
-def test_forecast_error_equals_numpy(forecast: Forecast) -> None:
-    windows = np.random.default_rng(1).normal(size=(257, 5, 3)).astype(np.float32)
-    model = OnnxModel.open(build_graph(5, forecast), ("small", "1"), layout_of(5, 3, 1))
-
-    errors = model.score(windows)
-
-    before, newest = windows[:, :4].reshape(257, 12).astype(float), windows[:, 4]
-    expected = newest - (before @ forecast.weights + forecast.bias)
-    assert errors.dtype == np.float32
-    np.testing.assert_allclose(errors, expected[:, None], atol=1e-4)
-
-
-def test_subspace_residual_equals_numpy(forecast: Forecast) -> None:
-    generator = np.random.default_rng(2)
-    basis, _ = np.linalg.qr(generator.normal(size=(8 * 3, 5)))
-    subspace = Subspace(generator.normal(size=24), basis)
-    windows = generator.normal(size=(64, 8, 3)).astype(np.float32)
-    model = OnnxModel.open(build_graph(8, forecast, subspace), ("small", "1"), layout_of(8, 3, 2))
-
-    errors = model.score(windows)
-
-    centered = windows.reshape(64, 24) - subspace.center
-    left = (centered - centered @ basis @ basis.T).reshape(64, 8, 3)
-    energy = ((centered**2).sum(1) - ((centered @ basis) ** 2).sum(1)) / 24
-    before = windows[:, 3:7].reshape(64, 12).astype(float)
-    np.testing.assert_allclose(
-        errors[:, 0], windows[:, 7] - before @ forecast.weights - forecast.bias, atol=1e-4
-    )
-    np.testing.assert_allclose(errors[:, 1], np.sqrt((left**2).mean(axis=1)), atol=1e-4)
-    np.testing.assert_allclose((errors[:, 1].astype(float) ** 2).mean(axis=1), energy, rtol=1e-4)
-
-
 def test_batch_size_does_not_change_errors(forecast: Forecast) -> None:
     windows = np.random.default_rng(3).normal(size=(100, 5, 3)).astype(np.float32)
-    model = OnnxModel.open(build_graph(5, forecast), ("small", "1"), layout_of(5, 3, 1))
+    model = OnnxModel.open(build_graph(5, 3, (forecast,)), ("small", "1"), layout_of(5, 3, 1))
 
     alone = np.concatenate([model.score(windows[row : row + 1]) for row in range(100)])
 

@@ -12,11 +12,12 @@ from stream_infer.errors import ConfigError
 from stream_infer.models.artifact import Artifact
 from stream_infer.models.dataset import Dataset, read_dataset
 from stream_infer.models.evaluate import Quality, evaluate, read_causes
-from stream_infer.models.fit import fill_missing, standardised, windows_of
+from stream_infer.models.families.sampling import windows_of
 from stream_infer.models.loading import open_artifact
 from stream_infer.models.offline import OfflineScores, score_rows
 from stream_infer.models.onnx_runtime import Placement
 from stream_infer.models.scored import read_scored, scored_rows, write_scored
+from stream_infer.models.standard import fill_missing, standardised
 from stream_infer.models.train import Recipe, train
 
 ROWS = 1500
@@ -58,11 +59,11 @@ def scores_of(
     return score_rows(loaded.model, loaded.profiles, data, data.rows_of(split), batch_size)
 
 
-@pytest.mark.parametrize("subspace", [False, True])
-def test_a_break_is_found_and_named(subspace: bool) -> None:
+@pytest.mark.parametrize("family", ["forecast", "pca", "ensemble"])
+def test_a_break_is_found_and_named(family: str) -> None:
     data = made()
 
-    scores = scores_of(trained(data, subspace=subspace), data)
+    scores = scores_of(trained(data, family=family), data)
 
     quality = evaluate(scored_rows(data, scores))
     peak = int(np.argmax(scores.score))
@@ -73,10 +74,10 @@ def test_a_break_is_found_and_named(subspace: bool) -> None:
     assert quality.auc_pr > 0.6
 
 
-@pytest.mark.parametrize("subspace", [False, True])
-def test_calibration_makes_training_scores_usual(subspace: bool) -> None:
+@pytest.mark.parametrize("family", ["forecast", "pca", "ensemble"])
+def test_calibration_makes_training_scores_usual(family: str) -> None:
     data = made()
-    artifact = trained(data, subspace=subspace, threshold_quantile=0.98)
+    artifact = trained(data, family=family, threshold_quantile=0.98)
 
     scores = scores_of(artifact, data, "train")
 
@@ -107,10 +108,10 @@ def test_scores_equal_the_recipe_written_out_in_numpy() -> None:
         np.testing.assert_allclose(scores.score[data.entity[scores.rows] == entity], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("subspace", [False, True])
-def test_scores_do_not_depend_on_batches(subspace: bool) -> None:
+@pytest.mark.parametrize("family", ["forecast", "pca", "ensemble"])
+def test_scores_do_not_depend_on_batches(family: str) -> None:
     data = made()
-    artifact = trained(data, subspace=subspace)
+    artifact = trained(data, family=family)
     whole = scores_of(artifact, data)
 
     for batch_size in (1, 7, 256):
