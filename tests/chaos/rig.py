@@ -41,7 +41,10 @@ _BASE: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is set up; ``settings`` are sections of the workers' settings file."""
+    """How a run is set up; ``settings`` are sections of the workers' settings file.
+
+    ``proxied``: the workers are behind the proxies of the cluster's network, as clients ``slot-N.consumer`` and so on.
+    """
 
     seed: int
     protocol: str = "consumer"
@@ -54,6 +57,7 @@ class Options:
     patches: tuple[str, ...] = ()
     forked: bool = True
     mutant: str = ""
+    proxied: bool = False
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -207,6 +211,10 @@ class Rig:
             "CHAOS_PATCHES": ",".join((*self.options.patches, *patches)),
             "CHAOS_CLOCK": str(self.clock),
         }
+        if self.options.proxied:
+            bootstrap = bootstrap or self.cluster.network.servers
+            for client in ("CONSUMER", "PRODUCER"):  # the name by which the network's rules know it
+                variables[f"STREAM_INFER__KAFKA__{client}__CLIENT_ID"] = f"slot-{slot}.{client.lower()}"
         if bootstrap is not None:
             variables["STREAM_INFER__KAFKA__BOOTSTRAP_SERVERS"] = bootstrap
         if self.options.slots:
