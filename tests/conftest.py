@@ -11,8 +11,9 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from stream_infer.embedded import EmbeddedKafka, EmbeddedRegistry
+from stream_infer.embedded import EmbeddedKafka, EmbeddedRegistry, versions
 from stream_infer.embedded.ports import HOST, free_ports, listening
+from stream_infer.embedded.versions import LATEST
 from stream_infer.errors import StreamInferError
 
 CONTAINER_IMAGE = "apache/kafka:4.3.1"
@@ -22,16 +23,19 @@ TopicFactory = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[str]:
-    """Bootstrap servers of the broker that STREAM_INFER_TEST_KAFKA names: embedded (default), container, host:port."""
-    choice = os.environ.get("STREAM_INFER_TEST_KAFKA", "embedded")
+    """Bootstrap servers of the broker that STREAM_INFER_TEST_KAFKA names.
+
+    embedded (default), embedded:VERSION, container, or host:port.
+    """
+    choice, _, version = _choice().partition(":")
     if choice == "container":
         with container_kafka() as servers:
             yield servers
         return
     if choice != "embedded":
-        yield choice
+        yield _choice()
         return
-    broker = EmbeddedKafka(progress=print)
+    broker = EmbeddedKafka(version=version or LATEST, progress=print)
     try:
         broker.start()
     except StreamInferError as error:
@@ -45,6 +49,17 @@ def kafka() -> Iterator[str]:
         yield broker.bootstrap_servers
     finally:
         broker.stop()
+
+
+@pytest.fixture(scope="session")
+def group_protocols() -> tuple[str, ...]:
+    """The group protocols that the broker of the tests speaks; "consumer" comes first where it does."""
+    choice, _, version = _choice().partition(":")
+    return versions.group_protocols(version if choice == "embedded" and version else LATEST)
+
+
+def _choice() -> str:
+    return os.environ.get("STREAM_INFER_TEST_KAFKA", "embedded")
 
 
 @pytest.fixture(scope="session")

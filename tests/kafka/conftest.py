@@ -55,13 +55,21 @@ def rows() -> Rows:
 
 
 @pytest.fixture
-def deploy(kafka: str, model: Path, tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
-    """deploy(partitions=3, settings={...}) makes topics and settings; all its workers end with the test."""
+def deploy(
+    kafka: str, group_protocols: tuple[str, ...], model: Path, tmp_path: Path
+) -> Iterator[Callable[..., Deployment]]:
+    """deploy(partitions=3, settings={...}) makes topics and settings; all its workers end with the test.
+
+    A test of a group protocol that the broker does not speak is skipped.
+    """
     made: list[Deployment] = []
 
     def make(
         partitions: int = 3, servers: str = kafka, schema_id: int = SCHEMA_ID, **settings: dict[str, Any]
     ) -> Deployment:
+        settings["kafka"] = {"group_protocol": group_protocols[0]} | settings.get("kafka", {})
+        if (protocol := settings["kafka"]["group_protocol"]) not in group_protocols:
+            pytest.skip(f"this broker does not speak the group protocol {protocol!r}")
         folder = tmp_path / f"d{len(made)}"
         deployment = Deployment(servers, folder, model, partitions, settings=settings, schema_id=schema_id)
         made.append(deployment)
