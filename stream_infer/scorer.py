@@ -15,6 +15,7 @@ from stream_infer.stopwatch import Stopwatch
 from stream_infer.windows.layout import NONE, Layout
 from stream_infer.windows.profiles import Profiles
 from stream_infer.windows.push_kernel import MISSING, unfit_feature
+from stream_infer.windows.recent import Recent
 from stream_infer.windows.table import EntityTable
 
 __all__ = ["Model", "Scorer"]
@@ -41,6 +42,7 @@ class Scorer:
         self.layout = layout
         self.table = table
         self.took_s: dict[str, float] = {}
+        self.recent = Recent()
 
     def warm_up(self) -> None:
         """Make the compiled parts ready, so that the first batch does not wait. The model has a warm-up of its own."""
@@ -65,6 +67,7 @@ class Scorer:
         pushed = self.table.push(slots, columns.features, columns.time_ms, partition, offset)
         watch.lap("window")
         errors, failures = self._errors(pushed.windows)
+        self.recent.add(pushed.windows, self.table.profile_of(slots))
         watch.lap("score")
         judged = self.table.judge(slots, pushed.first, errors)
         watch.lap("judge")

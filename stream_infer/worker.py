@@ -27,7 +27,7 @@ from stream_infer.quarantine import Quarantine
 from stream_infer.records import Batch, Columns, Rejects, Scores
 from stream_infer.stopwatch import Stopwatch
 
-__all__ = ["Decoded", "Decoder", "Observer", "Publisher", "Scorer", "Stages", "Worker"]
+__all__ = ["Decoded", "Decoder", "Observer", "Publisher", "Scorer", "Stages", "Swap", "Worker"]
 
 _LOG = get_logger(__name__)
 _IDLE_WAIT_S = 0.05
@@ -98,6 +98,17 @@ class Observer(Protocol):
         """No more input is taken."""
 
 
+class Swap(Protocol):
+    """Whether another model is to be used, and its stages."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether another model is ready."""
+
+    def adopt(self, stages: Stages) -> Stages:
+        """The stages from now on, in the place of these. Called with nothing open and all state written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stages:
     """What a batch goes through between poll and commit."""
@@ -119,6 +130,7 @@ class Worker:
         delivery: Delivery,
         pace: CommitPace,
         quarantine: Quarantine,
+        swap: Swap,
         observer: Observer,
     ) -> None:
         self._source = source
@@ -127,6 +139,7 @@ class Worker:
         self._delivery = delivery
         self._pace = pace
         self._quarantine = quarantine
+        self._swap = swap
         self._observer = observer
         self._failures = Failures(observer.progressed)
         self._stopping = False
@@ -168,6 +181,8 @@ class Worker:
                 self._take(batch, watch)
             if self._due():
                 self.commit()
+            if self._swap.waits:
+                self._swap_model()
         except Undone as undone:
             self._undo(undone)
         if self._delivery.opened_at is None:
@@ -220,6 +235,22 @@ class Worker:
         self._failures.clear()
         self._committed_at = time.monotonic()
         self._observer.committed(positions, self._committed_at - began_at)
+
+    def _swap_model(self) -> None:
+        """Go on with another model, once nothing is open and all state is written; until then, write some."""
+        self.commit()
+        if not self._partitions.busy() and not self._partitions.replaying():
+            self._save()
+            if not self._partitions.unsaved():
+                self._stages = self._swap.adopt(self._stages)
+
+    def _save(self) -> None:
+        """Write state that only this process has, as much as one commit takes."""
+        unsaved = self._partitions.unsaved()
+        if unsaved:
+            state = self._write_state(unsaved, everything=True)
+            self._delivery.commit(unsaved, self._source.membership, state)
+            self._partitions.settle()
 
     def _take(self, batch: Batch, watch: Stopwatch) -> None:
         """Work on a batch. What comes first after a restore is announced; where workers died it is tried first."""
@@ -334,12 +365,9 @@ class Worker:
         self._observer.draining()
         try:
             self.commit()
-            while time.monotonic() < deadline and (unsaved := self._partitions.unsaved()):
+            while time.monotonic() < deadline and self._partitions.unsaved():
                 self._observer.progressed()
-                self._delivery.commit(
-                    unsaved, self._source.membership, self._write_state(unsaved, everything=True)
-                )
-                self._partitions.settle()
+                self._save()
             self._partitions.withdraw()
         except Undone as undone:
             _LOG.warning("the last events are left to the next owner", reason=str(undone))

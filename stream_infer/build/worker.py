@@ -36,6 +36,7 @@ from stream_infer.restore import Restore, StartPolicy
 from stream_infer.sandbox import Sandbox, SandboxLimits
 from stream_infer.scorer import Scorer
 from stream_infer.service import Service
+from stream_infer.swap import FixedModel
 from stream_infer.warm import Encode, warm_up
 from stream_infer.watchdog import Watchdog
 from stream_infer.windows.table import EntityTable
@@ -97,8 +98,10 @@ class Assembly:
         publisher, encode = self.make_publisher(delivery)
         warm_up(self.loaded, decoder, scorer, encode, config.batch.max_events)
         stages = Stages(decoder, scorer, publisher, checkpoint)
-        pace = self._pace()
-        worker = Worker(self.source, partitions, stages, delivery, pace, self._quarantine(), self.observation)
+        pace, quarantine = self._pace(), self._quarantine()
+        worker = Worker(
+            self.source, partitions, stages, delivery, pace, quarantine, FixedModel(), self.observation
+        )
         return Service(worker, self._control(), self._watchdog(), config.delivery.drain_timeout_s)
 
     # ---- what a shadow has others of

@@ -26,11 +26,11 @@ class KeyIndex:
 
     Slot numbers are dense; freed ones are used again. The seed of the hash is random, so that nobody can send keys that
     collide. ``capacity`` bounds the keys. ``names`` says which profile a new key gets: its number there, or
-    ``len(names)``.
+    ``len(names)``; it may be replaced.
     """
 
     def __init__(self, capacity: int, names: KeyIndex | None = None) -> None:
-        self._names = self if names is None else names
+        self.names = self if names is None else names
         self.store = Store(
             buckets=np.zeros(128, np.int64),
             slots=reserved(capacity, (), SLOT),
@@ -77,7 +77,7 @@ class KeyIndex:
             return found, None
         new = found == NONE
         self._reserve(missing, int(key.length[new].sum()))
-        names, fleet = self._names.store, len(self._names)
+        names, fleet = self.names.store, len(self.names)
         kernels.insert(self.store, names, fleet, partition, key.data, key.start, key.length, found)
         return found, np.unique(found[new])
 

@@ -43,9 +43,13 @@ class EntityTable:
     """
 
     def __init__(self, layout: Layout, profiles: Profiles, idle_ttl_s: float = 0.0) -> None:
+        self._idle_ttl_ms = round(idle_ttl_s * 1000)
+        self._lay_out(layout, profiles)
+
+    def _lay_out(self, layout: Layout, profiles: Profiles) -> None:
+        """Begin empty."""
         self.layout = layout
         self.profiles = profiles
-        self._idle_ttl_ms = round(idle_ttl_s * 1000)
         capacity = max(machine_bytes() // (4 * layout.row_length), _LEAST_CAPACITY)
         self._rows = reserved(capacity, (layout.row_length,), np.dtype(np.float32))
         self._index = KeyIndex(len(self._rows), KeyIndex.of(profiles.names))
@@ -260,6 +264,33 @@ class EntityTable:
         self._queues[partition] = NONE
         self._undo.forget_queue(partition)
         self._swept.pop(partition, None)
+
+    # ---- another model
+
+    def adopt(self, layout: Layout, profiles: Profiles) -> None:
+        """Go on for another model. Nothing may be open: call it right after ``commit``, with all state flushed.
+
+        With a layout of the same fingerprint entities keep their state; the rows in their windows stay standardised
+        as they were. An entity that only the earlier model knew, and every entity under another layout, begins anew.
+        """
+        if layout.fingerprint != self.layout.fingerprint:
+            self._lay_out(layout, profiles)
+            return
+        slots = self._index.slots[: self._index.used]
+        held = np.flatnonzero(slots["partition"] != NONE)
+        names = KeyIndex.of(profiles.names)
+        profile = names.find(np.zeros(len(held), np.int32), self._index.keys(held))
+        profile = np.where(profile == NONE, profiles.fleet, profile)
+        forgotten = (profile == profiles.fleet) & (slots["profile"][held] != self.profiles.fleet)
+        slots["profile"][held] = profile
+        self._index.names = names
+        self.layout, self.profiles = layout, profiles
+        self._free(held[forgotten])
+        self._begin()
+
+    def profile_of(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The row of Profiles that each slot's entity has."""
+        return self._index.slots["profile"][slots].astype(np.int64)
 
     # ---- size
 
