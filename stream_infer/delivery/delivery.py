@@ -166,7 +166,10 @@ class Outbox:
 
     def unanswered(self) -> int:
         """How often a request may have lost its answer, since the last call."""
-        self.producer.poll(0)
+        try:
+            self.producer.poll(0)
+        except (KafkaException, SystemError):  # the client is dead by now, whatever was answered before
+            return 1 + self._log.take_unanswered()
         return self._log.take_unanswered()
 
     def flush(self) -> None:
@@ -184,6 +187,10 @@ class Outbox:
         if self._failure is not None:
             (error, where), self._failure = self._failure, None
             raise Undone.of(error, where)
+
+    def forget_failures(self) -> None:
+        """After an abort: what it took with it has not failed."""
+        self._failure = None
 
     def _write_plain(
         self, topic: str, values: list[bytes | None], keys: list[bytes | None], partitions: list[int]

@@ -164,7 +164,7 @@ class WorkerProcess:
     def get(self, page: str) -> httpx.Response:
         return httpx.get(f"http://127.0.0.1:{self._port()}/{page}", timeout=5)
 
-    def wait_ready(self, timeout_s: float = 60.0) -> None:
+    def wait_ready(self, timeout_s: float = 180.0) -> None:
         deadline = time.monotonic() + timeout_s
         while not self.status().get("ready"):
             assert self.process.poll() is None, f"worker ended: {self.text()[-3000:]}"
