@@ -17,13 +17,15 @@ _Keys = NDArray[np.int64]
 class Known:
     """How far each side is known without a gap, in source offsets, inclusive.
 
-    ``input``: every input row up to here has arrived. ``decided``: whatever the primary wrote of events up to here has
-    arrived, so that an event without a result has none. ``paired_from``: the first event to be paired; earlier ones
-    only rebuild state.
+    Up to ``input`` every input row has arrived, up to ``scored`` every scored event, up to ``decided`` every result, so
+    that an event without one has none. ``given``: what the last merge ended with. ``paired_from``: the first event to
+    be paired; earlier ones only rebuild state.
     """
 
     input: int
+    scored: int
     decided: int
+    given: int
     paired_from: int
 
 
@@ -48,7 +50,8 @@ def merge(inputs: _Keys, scored: _Keys, rejected: _Keys, known: Known) -> Merged
     """Merge up to the first event on which something is still to come; each sequence rises strictly.
 
     An input row goes on when the primary scored or rejected it, when it is known to have done neither, or when it is
-    not to be paired. A result whose input row is not there goes on when the input is known to lack it.
+    not to be paired. A result whose input row is not there goes on when the input is known to lack it. A reject goes on
+    when no scored event can lie before it: where the row before it is the offset before, or all of those are known.
     """
     same = _plain(inputs, scored, rejected, known.paired_from)
     if same:
@@ -56,9 +59,11 @@ def merge(inputs: _Keys, scored: _Keys, rejected: _Keys, known: Known) -> Merged
         return Merged(inputs[:same], at, at, np.full(same, NONE), (same, same, 0))
     key = np.union1d(np.union1d(inputs, scored), rejected)
     input_at, scored_at, reject_at = (_places(key, rows) for rows in (inputs, scored, rejected))
-    has_result = (scored_at != NONE) | (reject_at != NONE)
+    next_to = np.diff(key, prepend=known.given) == 1
+    rejected_for_sure = (reject_at != NONE) & (next_to | (key <= known.scored))
+    has_result = (scored_at != NONE) | rejected_for_sure
     settled = has_result | (key < known.paired_from) | (key <= known.decided)
-    ready = np.where(input_at != NONE, settled, key <= known.input)
+    ready = np.where(input_at != NONE, settled, has_result & (key <= known.input))
     count = len(key) if ready.all() else int(np.argmin(ready))
     taken = tuple(int(np.count_nonzero(at[:count] != NONE)) for at in (input_at, scored_at, reject_at))
     return Merged(key[:count], input_at[:count], scored_at[:count], reject_at[:count], (*taken,))  # type: ignore[arg-type]

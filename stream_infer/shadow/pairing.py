@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stream_infer.shadow.merge import Known, Merged, merge
 from stream_infer.shadow.rows import InputRows, Queue, RejectRows, ScoredRows
 
@@ -121,17 +124,28 @@ class Pairing:
         if not (len(inputs) or len(scored) or len(rejected)):
             return None
         self._pass_fence()
-        # A queue that holds more than was looked at is known only as far as was looked.
-        known_input = self.inputs.position - 1 if len(inputs) == len(self.inputs) else int(inputs[-1])
-        if self._stop_at is not None:
-            known_input = min(known_input, self._stop_at - 1)
-        seen = [
-            queue.last_key if len(keys) == len(queue) else int(keys[-1])
-            for queue, keys in ((self.scored, scored), (self.rejected, rejected))
-        ]
-        known = Known(known_input, max(self._decided, min(seen)), self._paired_from)
+        known_scored, known_rejected = (
+            self._known(queue, keys) for queue, keys in ((self.scored, scored), (self.rejected, rejected))
+        )
+        known = Known(
+            self._known_input(inputs),
+            known_scored,
+            min(known_scored, known_rejected),
+            self._given_to - 1,
+            self._paired_from,
+        )
         merged = merge(inputs, scored, rejected, known)
         return self._taken(merged) if len(merged) else None
+
+    def _known_input(self, looked_at: NDArray[np.int64]) -> int:
+        """Up to where the input rows looked at are all there are."""
+        whole = len(looked_at) == len(self.inputs)
+        known = self.inputs.position - 1 if whole else int(looked_at[-1])
+        return known if self._stop_at is None else min(known, self._stop_at - 1)
+
+    def _known(self, queue: Queue[Any], looked_at: NDArray[np.int64]) -> int:
+        """Up to where the results looked at are all there are."""
+        return max(self._decided, queue.last_key) if len(looked_at) == len(queue) else int(looked_at[-1])
 
     def _taken(self, merged: Merged) -> Ready:
         inputs, scored, rejected = merged.taken
@@ -145,6 +159,8 @@ class Pairing:
         self._before = self._after
         self._after = Beside(self.scored.first_position(), self.rejected.first_position())
         self._given_to = int(merged.key[-1]) + 1
+        self.scored.pass_over(self._given_to)
+        self.rejected.pass_over(self._given_to)
         return ready
 
     def _pass_fence(self) -> None:

@@ -136,6 +136,10 @@ class Queue(Generic[R]):
         """Everything in the topic before this position has been read."""
         self.position = max(self.position, position)
 
+    def pass_over(self, key: int) -> None:
+        """Rows to come with a smaller key are too late."""
+        self.last_key = max(self.last_key, key - 1)
+
     def keys(self, limit: int) -> NDArray[np.int64]:
         """The keys of the first rows, ``limit`` at most."""
         parts, count = [], 0
