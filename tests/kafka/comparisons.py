@@ -35,7 +35,13 @@ def records(count: int, seed: int = 0, first: int = 0) -> Iterator[dict[str, Any
         failed = rng.random() < 0.02
         primary, shadow = _side("smd", version, score, number), _side("candidate", "s1", other, number + 30)
         if failed:
-            shadow |= {"score": None, "threshold": None, "is_anomaly": None, "error": "truncated", "reason": "cut off"}
+            shadow |= {
+                "score": None,
+                "threshold": None,
+                "is_anomaly": None,
+                "error": "truncated",
+                "reason": "cut off",
+            }
         yield {
             "event_id": f"e-{number}",
             "entity": f"machine-{number % ENTITIES}",
