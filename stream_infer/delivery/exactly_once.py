@@ -134,6 +134,7 @@ class ExactlyOnce:
         if self._outbox.unanswered():
             self._rebuild("abort_unanswered")
             return False
+        self._outbox.forget_failures()
         return True
 
     def close(self) -> None:

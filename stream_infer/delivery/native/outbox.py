@@ -70,6 +70,11 @@ class NativeOutbox(Outbox):
             code, where = failure
             raise Undone.of(KafkaError(code), where)
 
+    def forget_failures(self) -> None:
+        """After an abort: what it took with it has not failed."""
+        self._open_sink.flush(self._timeout_s)
+        self._open_sink.take_failure()
+
     @property
     def _open_sink(self) -> BatchProducer:
         assert self._sink is not None, "not open"

@@ -1,0 +1,162 @@
+"""How a delivery ended, on librdkafka's own mock brokers: known only where nothing of it can count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from stream_infer.delivery.at_least_once import AtLeastOnce
+from stream_infer.delivery.delivery import Outbox, Undone
+from stream_infer.delivery.exactly_once import ExactlyOnce
+from stream_infer.delivery.lane import Lane
+from stream_infer.delivery.membership import Membership, NotAMember
+from stream_infer.delivery.settings import producer_settings
+
+MEMBER = Membership(b"CGMDv2:\0\0\0\0group\0member\0\0\1", "group", "member", 0)
+
+
+class Fragile:
+    """A producer some of whose calls fail, or (with None) do nothing."""
+
+    def __init__(self, producer: object, failing: dict[str, KafkaError | None]) -> None:
+        self._producer = producer
+        self._failing = failing
+
+    def __getattr__(self, name: str) -> object:
+        if name in self._failing:
+            return self._fail(self._failing[name])
+        return getattr(self._producer, name)
+
+    def _fail(self, error: KafkaError | None) -> Callable[..., None]:
+        def fail(*_: object) -> None:
+            if error is not None:
+                raise KafkaException(error)
+
+        return fail
+
+
+@pytest.fixture(params=["ordinary", "native"])
+def outbox(request: pytest.FixtureRequest) -> Iterator[Outbox]:
+    settings = producer_settings({"bootstrap.servers": "none"}, {}, "worker-0", 10_000)
+    made = Lane.choose(request.param).outbox(
+        {**settings, "test.mock.num.brokers": 1, "linger.ms": 100, "log_level": 0}, 10.0
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def delivery(outbox: Outbox) -> ExactlyOnce:
+    made = ExactlyOnce(
+        outbox,
+        "events",
+        10.0,
+        ready_timeout_s=30.0,
+        progress=lambda: None,
+        rebuilt=lambda _: None,
+        note=lambda _, __: "",
+    )
+    made.open()
+    return made
+
+
+def fill(outbox: Outbox, count: int = 500) -> None:
+    for number in range(count):
+        outbox.write("scored", b"%d" % number, b"key", 0)
+
+
+def not_a_member() -> Membership:
+    raise NotAMember("not now")
+
+
+def fails(error: Exception) -> Callable[[], None]:
+    def state() -> None:
+        raise error
+
+    return state
+
+
+ABORTABLE = KafkaError(KafkaError.ILLEGAL_GENERATION, "abortable", txn_requires_abort=True)
+
+
+def test_an_answered_abort_is_known_and_what_it_purged_does_not_fail_the_next_delivery(
+    delivery: ExactlyOnce,
+) -> None:
+    fill(delivery.begin())
+    assert delivery.abort("revoked")
+    outbox = delivery.begin()
+    fill(outbox, 10)
+    outbox.flush()
+    assert delivery.abort("revoked")
+
+
+def test_an_abort_that_fails_is_not_known(delivery: ExactlyOnce, outbox: Outbox) -> None:
+    fill(delivery.begin(), 10)
+    outbox.producer = Fragile(outbox.producer, {"abort_transaction": KafkaError(KafkaError._TIMED_OUT)})
+
+    assert not delivery.abort("revoked")
+
+
+def test_an_abort_whose_answer_was_lost_is_not_known(
+    delivery: ExactlyOnce, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(delivery.begin(), 10)
+    monkeypatch.setattr(outbox, "unanswered", lambda: 1)
+
+    assert not delivery.abort("revoked")
+
+
+def test_a_delivery_that_failed_before_its_offsets_were_sent_is_known(delivery: ExactlyOnce) -> None:
+    fill(delivery.begin())
+    with pytest.raises(Undone) as found:
+        delivery.commit({0: 1}, lambda: MEMBER, fails(Undone("queue_full", "for long")))
+
+    assert found.value.known
+
+
+@pytest.mark.parametrize(
+    ("failing", "membership"),
+    [
+        ({}, not_a_member),
+        ({"send_offsets_to_transaction": ABORTABLE}, lambda: MEMBER),
+        ({"send_offsets_to_transaction": KafkaError(KafkaError._FATAL, fatal=True)}, lambda: MEMBER),
+        ({"send_offsets_to_transaction": None, "commit_transaction": ABORTABLE}, lambda: MEMBER),
+    ],
+    ids=["no member", "offsets refused", "fatal", "commit failed"],
+)
+def test_a_delivery_that_failed_later_is_not_known(
+    delivery: ExactlyOnce,
+    outbox: Outbox,
+    failing: dict[str, KafkaError | None],
+    membership: Callable[[], Membership],
+) -> None:
+    fill(delivery.begin(), 10)
+    outbox.producer = Fragile(outbox.producer, failing)
+    with pytest.raises(Undone) as found:
+        delivery.commit({0: 1}, membership, lambda: None)
+
+    assert not found.value.known
+    assert delivery.opened_at is None
+
+
+def test_at_least_once_knows_until_it_commits_the_offsets(outbox: Outbox) -> None:
+    def refused(_: dict[int, int]) -> None:
+        raise KafkaException(ABORTABLE)
+
+    delivery = AtLeastOnce(outbox, refused)
+    outbox.open()
+    outbox.producer.init_transactions(10)
+    outbox.producer.begin_transaction()
+    delivery.begin()
+    assert delivery.abort("lost")
+    delivery.begin()
+    with pytest.raises(Undone) as found:
+        delivery.commit({0: 1}, lambda: MEMBER, lambda: None)
+    assert not found.value.known
+
+
+def test_only_at_least_once_commits_while_partitions_are_taken_away() -> None:
+    assert AtLeastOnce.commits_when_revoked
+    assert not ExactlyOnce.commits_when_revoked
