@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench lock clean
+.PHONY: help demo test lint format docs bench chaos soak lock clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -33,6 +33,12 @@ docs: $(READY) ## write the generated pages anew from the code
 
 bench: $(READY) ## drain and latency beside a plain confluent-kafka + fastavro loop (ARGS="--help" for options)
 	$(BIN)/python -m load bench $(ARGS)
+
+chaos: $(READY) ## fault tests in their long form: rounds over all scenarios (ARGS="--minutes 60", --help for options)
+	$(BIN)/python -m tests.chaos rounds $(ARGS)
+
+soak: $(READY) ## one long run of all faults; memory must stay flat (ARGS="--minutes 60")
+	$(BIN)/python -m tests.chaos soak $(ARGS)
 
 lock: $(READY) ## pin the newest versions that pyproject.toml allows
 	$(BIN)/pip install --quiet uv

@@ -13,6 +13,8 @@ import click
 
 from stream_infer.embedded.versions import LATEST, VERSIONS
 from tests.chaos.cluster import Cluster
+from tests.chaos.merge import merged, written
+from tests.chaos.page import PAGE, SOURCE, page
 from tests.chaos.rounds import Rounds, all_rounds
 from tests.chaos.run import run_scenario, trained_model
 from tests.chaos.scenario import load_all
@@ -139,6 +141,22 @@ def soak(minutes: float, protocol: str, seed: int | None, given: Path | None, ou
             out=out,
         )
     sys.exit(not report.passed)
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("-o", "target", type=click.Path(path_type=Path), default=SOURCE, show_default=True)
+def merge(sources: tuple[Path, ...], target: Path) -> None:
+    """Put reports (folders of them, or merged files) into one file; a run is taken once."""
+    runs = merged(sources)
+    target.write_text(written(runs), "utf-8")
+    click.echo(f"{len(runs)} runs in {target}")
+
+
+@main.command("page")
+def write_page() -> None:
+    """Write docs/reliability.md from docs/reliability.json."""
+    PAGE.write_text(page(), "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,237 @@
+"""docs/reliability.md, written from docs/reliability.json."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.chaos.checker import CHECKS
+from tests.chaos.process import ROOT
+
+__all__ = ["PAGE", "SOURCE", "page"]
+
+PAGE = ROOT / "docs" / "reliability.md"
+SOURCE = ROOT / "docs" / "reliability.json"
+_STALLED = "8"
+_Run = dict[str, Any]
+
+
+def page(source: Path = SOURCE) -> str:
+    """The whole page."""
+    everything = json.loads(source.read_text("utf-8"))["runs"]
+    runs = [run for run in everything if not run["mutant"]]
+    mutants = [run for run in everything if run["mutant"]]
+    sections = (_HEAD, _tested(runs), _faults(runs), _failed(runs), _recovery(runs), _mutants(mutants), _TAIL)
+    return "\n".join(sections)
+
+
+_HEAD = """# Reliability
+
+<!-- Written by `python -m tests.chaos page` from docs/reliability.json. Do not edit. -->
+
+## What is promised
+
+With `delivery.mode = "exactly_once"` (the default), on brokers that keep what they acknowledged:
+
+- every event that the brokers took is scored or rejected exactly once, as `isolation.level = read_committed` reads it;
+- results are in the order of the events, partition by partition;
+- a transaction is seen as a whole or not at all, and input offsets are part of it;
+- a score does not depend on faults: it is that of a run in which nothing ever happened;
+- a worker that cannot go on ends with an exit code of its own, and nothing is lost when it does.
+
+[delivery.md](delivery.md) says how. This page says how it was tested.
+
+## How it is tested
+
+A run has three brokers (three copies of each partition, two must be in step), a group of workers, a producer that
+notes which events the brokers acknowledged and where, poison among the events, and a reader that stays connected
+through all faults. Faults strike for the duration of a run. Then everything is mended, the workers finish, a second
+reader reads everything again, and the run is judged:
+
+"""
+
+_TAIL = """## What is not promised
+
+- Readers that do not set `isolation.level = read_committed` see results of aborted transactions.
+- `delivery.mode = "at_least_once"` repeats results after a crash, and promises no order then.
+- What brokers lose (a cluster that elects leaders out of step, a lost disk without a copy) is lost; the runs here find
+  the acknowledged events in the input before they look at the results.
+- Side effects outside of Kafka (metrics, logs) are counted again when work is repeated.
+- The recovery times hold for the time-outs that the product comes with and the machine they were measured on; the
+  session time-out of the protocol `consumer` is the brokers' setting (`group.consumer.session.timeout.ms`, here 6 s).
+
+## To repeat it
+
+    make chaos ARGS="--minutes 60"          # rounds over all scenarios, reports into chaos-reports/
+    make soak ARGS="--minutes 60"           # one long run of everything, memory must stay flat
+    python -m tests.chaos run NAME --seed N --protocol classic --duration 60
+    python -m tests.chaos merge docs/reliability.json chaos-reports -o docs/reliability.json
+    python -m tests.chaos page
+"""
+
+
+def _tested(runs: list[_Run]) -> str:
+    checks = "\n".join(f"- {name}: {text}" for name, text in CHECKS.items())
+    lines = [checks, "", _span(runs), ""]
+    by: dict[tuple[str, str], list[_Run]] = defaultdict(list)
+    for run in runs:
+        by[run["versions"]["kafka"], run["protocol"]].append(run)
+    rows = [_totals(f"{kafka}, `{protocol}`", group) for (kafka, protocol), group in sorted(by.items())]
+    head = (
+        "Kafka, protocol",
+        "runs",
+        "faults",
+        "events acknowledged",
+        "transactions",
+        "lost",
+        "doubled",
+        "torn",
+        "other",
+        "failed runs",
+    )
+    return "\n".join([*lines, _table(head, [*rows, _totals("all", runs)]), ""])
+
+
+def _span(runs: list[_Run]) -> str:
+    if not runs:
+        return "There are no runs yet."
+    days = [datetime.fromtimestamp(run["started_s"], UTC).strftime("%Y-%m-%d") for run in (runs[0], runs[-1])]
+    versions = {
+        name: sorted({run["versions"].get(name, "") for run in runs})
+        for name in ("stream-infer", "confluent-kafka", "librdkafka")
+    }
+    hours = sum(run["took_s"] for run in runs) / 3600
+    named = ", ".join(f"{name} {'/'.join(found)}" for name, found in versions.items())
+    commits = list(dict.fromkeys(run["versions"].get("commit", "") for run in runs))
+    when = days[0] if days[0] == days[1] else f"{days[0]} to {days[1]}"
+    return (
+        f"{len(runs)} runs, {hours:.1f} hours, {when}; {named}; commits {', '.join(filter(None, commits))}."
+    )
+
+
+def _totals(name: str, runs: list[_Run]) -> tuple[str, ...]:
+    found: Counter[str] = Counter()
+    for run in runs:
+        found.update(run["violations"])
+    other = sum(count for check, count in found.items() if check not in {"lost", "doubled", "torn"})
+    numbers = (
+        len(runs),
+        sum(sum(run["faults"].values()) for run in runs),
+        sum(run["events"]["acked"] for run in runs),
+        sum(run["events"]["transactions"] for run in runs),
+        found["lost"],
+        found["doubled"],
+        found["torn"],
+        other,
+        sum(not run["passed"] for run in runs),
+    )
+    return (name, *(f"{number:,}" for number in numbers))
+
+
+def _faults(runs: list[_Run]) -> str:
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for run in runs:
+        for kind, count in run["faults"].items():
+            counts[kind][run["protocol"]] += count
+    rows = [
+        (kind, *(f"{of[protocol]:,}" for protocol in ("classic", "consumer")), f"{of.total():,}")
+        for kind, of in sorted(counts.items())
+    ]
+    exits: Counter[str] = Counter()
+    for run in runs:
+        exits.update({code: count for code, count in run["exits"].items() if not code.startswith("drain")})
+    faults = max(1, sum(of.total() for of in counts.values()))
+    said = ", ".join(f"{count} with {code}" for code, count in sorted(exits.items())) or "none"
+    stalled = f"{exits[_STALLED]} times ({100 * exits[_STALLED] / faults:.2f} % of all faults)"
+    return (
+        "## Faults\n\n"
+        + _table(("fault", "classic", "consumer", "all"), rows)
+        + f"\nWorkers that ended by themselves and were started again, by exit code: {said}. "
+        + f"The watchdog (exit code {_STALLED}) ended a worker {stalled}.\n"
+    )
+
+
+def _failed(runs: list[_Run]) -> str:
+    rows = [
+        (
+            run["scenario"],
+            run["protocol"],
+            run["versions"]["kafka"],
+            run["versions"].get("commit", ""),
+            str(run["seed"]),
+            _cell(_why(run)),
+        )
+        for run in runs
+        if not run["passed"]
+    ]
+    head = ("scenario", "protocol", "Kafka", "commit", "seed", "what was found")
+    return "## Runs that failed\n\n" + (_table(head, rows) if rows else "None.\n")
+
+
+def _why(run: _Run) -> str:
+    found = [
+        f"{check}: {count} ({'; '.join(run['examples'].get(check, []))})"
+        for check, count in run["violations"].items()
+    ]
+    return "; ".join([*found, *filter(None, [run["error"]])])
+
+
+def _recovery(runs: list[_Run]) -> str:
+    series: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for run in runs:
+        for name, values in run["measured"].items():
+            series[name, run["protocol"]] += values
+    rows = [
+        (name, protocol, str(len(values)), *(f"{np.quantile(values, q):.2f}" for q in (0.5, 0.95, 1.0)))
+        for (name, protocol), values in sorted(series.items())
+    ]
+    text = (
+        "## Recovery times\n\nIn seconds, at 1,000 events a second, three workers, six partitions: the longest time "
+        "without a new result in any partition, as a read_committed reader sees it (scenario `recovery`). "
+        "The throughput is a share (scenario `poison-throughput`).\n\n"
+    )
+    return text + (
+        _table(("fault", "protocol", "times", "p50", "p95", "max"), rows) if rows else "Not measured yet.\n"
+    )
+
+
+def _mutants(runs: list[_Run]) -> str:
+    by: dict[str, list[_Run]] = defaultdict(list)
+    for run in runs:
+        by[run["mutant"]].append(run)
+    rows = [_mutant(name, of) for name, of in sorted(by.items())]
+    caught = sum(row[-1] == "yes" for row in rows)
+    text = (
+        "## Mutants\n\nA rig that finds nothing proves nothing. Each of these workers is wrong on purpose, by a patch "
+        f"that the rig applies to the running code. {caught} of {len(rows)} are caught.\n\n"
+    )
+    return text + (
+        _table(("wrong worker", "scenario", "runs", "found", "caught"), rows)
+        if rows
+        else "None has run yet.\n"
+    )
+
+
+def _mutant(name: str, runs: Sequence[_Run]) -> tuple[str, ...]:
+    found: Counter[str] = Counter()
+    for run in runs:
+        found.update(run["violations"])
+    scenarios = ", ".join(sorted({run["scenario"] for run in runs}))
+    said = ", ".join(f"{check} ({count:,})" for check, count in found.most_common())
+    return (_cell(name), scenarios, str(len(runs)), said, "yes" if found else "NO")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    aligned: Callable[[int], str] = lambda column: "---" if column == 0 else "---:"  # noqa: E731
+    lines = [head, [aligned(column) for column in range(len(head))], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
