@@ -13,6 +13,8 @@ import click
 
 from stream_infer.embedded.versions import LATEST, VERSIONS
 from tests.chaos.cluster import Cluster
+from tests.chaos.hunt import hunt
+from tests.chaos.mutants import MUTANTS
 from tests.chaos.merge import merged, written
 from tests.chaos.page import PAGE, SOURCE, page
 from tests.chaos.rounds import Rounds, all_rounds
@@ -157,6 +159,23 @@ def merge(sources: tuple[Path, ...], target: Path) -> None:
 def write_page() -> None:
     """Write docs/reliability.md from docs/reliability.json."""
     PAGE.write_text(page(), "utf-8")
+
+
+@main.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(MUTANTS)))
+@click.option("--duration", type=float, default=40.0, help="Seconds of faults in each run.")
+@click.option(
+    "--tries", type=int, default=3, help="Runs of one mutant, each with another seed, until it is caught."
+)
+@_model
+@_out
+def mutants(names: tuple[str, ...], duration: float, tries: int, given: Path | None, out: Path) -> None:
+    """Wrong workers: each must be caught by the scenario named for it. Without names: all of them."""
+    wanted = names or tuple(MUTANTS)
+    with _trained(given) as model:
+        found = hunt(wanted, model=model, out=out, duration_s=duration, tries=tries, say=click.echo)
+    click.echo(f"{len(found)} of {len(wanted)} mutants caught")
+    sys.exit(len(found) < len(wanted))
 
 
 if __name__ == "__main__":

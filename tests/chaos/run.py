@@ -68,12 +68,21 @@ def _run(found: Scenario, cluster: Cluster, model: Path, folder: Path, options: 
     try:
         with rig:
             found.body(rig, Random(options.seed))
-            rig.settle()
+            _settle(rig)
             findings, evidence = check(rig)
             rig.stop_workers()
     except Exception:  # noqa: BLE001 - whatever happened, the run failed, and is reported as such
         error = traceback.format_exc()
     return Report.of(found.name, rig, began, findings, evidence, error)
+
+
+def _settle(rig: Rig) -> None:
+    """Bring the rig to its quiet end. A mutant may never come there, and is judged as it is then."""
+    try:
+        rig.settle()
+    except TimeoutError:
+        if not rig.options.mutant:
+            raise
 
 
 def trained_model(folder: Path) -> Path:

@@ -1,0 +1,90 @@
+"""A worker stalls at the worst moment, past its poll time-out: another one has its partitions when it goes on."""
+
+from __future__ import annotations
+
+import time
+from random import Random
+from typing import Any
+
+from tests.chaos.failpoints import arm
+from tests.chaos.rig import Rig
+from tests.chaos.scenario import scenario
+
+__all__: list[str] = []
+
+_ARM = f"{arm.__module__}:{arm.__name__}"
+_STALL_S = 16.0
+_REACHED_WITHIN_S = 40.0
+_OPTIONS: dict[str, Any] = {
+    "workers": 2,
+    "partitions": 4,
+    "rate": 800.0,
+    # The transaction outlives the stall, so that only the group can tell that the worker is late.
+    "settings": {
+        "delivery": {"transaction_timeout_ms": 60_000},
+        "kafka.consumer": {"max.poll.interval.ms": 6_000},
+        "quarantine": {"deaths": 100},
+    },
+}
+
+
+@scenario("stall-work", faults=("a stall past the poll time-out, results written",), **_OPTIONS)
+def stall_work(rig: Rig, random: Random) -> None:
+    """Results are written, then the worker stalls: its next poll tells it that it has lost everything."""
+    _strike(
+        rig, random, "a stall past the poll time-out, results written", f"publish.after=sleep({_STALL_S})"
+    )
+
+
+@scenario("stall-offsets", faults=("a stall past the poll time-out, before the offsets",), **_OPTIONS)
+def stall_offsets(rig: Rig, random: Random) -> None:
+    """The worker stalls between its last poll and its offsets: the group must refuse them."""
+    _strike(
+        rig, random, "a stall past the poll time-out, before the offsets", f"offsets.before=sleep({_STALL_S})"
+    )
+
+
+@scenario("stall-commit", faults=("a stall past the poll time-out, before the commit",), **_OPTIONS)
+def stall_commit(rig: Rig, random: Random) -> None:
+    """Offsets are sent, then the worker stalls: the next owner must wait for what becomes of them."""
+    _strike(
+        rig, random, "a stall past the poll time-out, before the commit", f"commit.before=sleep({_STALL_S})"
+    )
+
+
+@scenario(
+    "in-doubt",
+    faults=("a commit whose answer is lost", "a delivery that fails"),
+    workers=2,
+    partitions=4,
+    rate=800.0,
+)
+def in_doubt(rig: Rig, random: Random) -> None:
+    """Commits succeed and the worker is told that they failed; deliveries fail before anything is committed."""
+    while rig.goes_on():
+        kind, point = random.choice(
+            (("a commit whose answer is lost", "commit.after"), ("a delivery that fails", "flush.before"))
+        )
+        _stall(rig, random, kind, f"{point}=undone@{random.choice((3, 8))}")
+        rig.wait(random.uniform(0.5, 2.0))
+
+
+def _strike(rig: Rig, random: Random, kind: str, armed: str) -> None:
+    while rig.goes_on():
+        _stall(rig, random, kind, f"{armed}@{random.choice((3, 8))}")
+        rig.wait(_STALL_S + random.uniform(2.0, 4.0))
+
+
+def _stall(rig: Rig, random: Random, kind: str, armed: str) -> None:
+    """Start one worker anew with this failpoint, and wait until it is there."""
+    slot = random.randrange(rig.options.workers)
+    rig.workers[slot].kill()
+    log = rig.workers[slot].log.with_suffix(".points")
+    rig.start(
+        slot, patches=(_ARM,), environment={"CHAOS_FAILPOINTS": armed, "CHAOS_FAILPOINTS_LOG": str(log)}
+    )
+    deadline = time.monotonic() + _REACHED_WITHIN_S
+    while not log.exists() and time.monotonic() < deadline and rig.goes_on():
+        rig.wait(0.1)
+    if log.exists():
+        rig.fault(kind, slot)
