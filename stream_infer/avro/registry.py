@@ -110,6 +110,7 @@ class Registry:
             if len(self._unknown) > MAX_UNKNOWN:
                 self._unknown.popitem(last=False)
             raise
+        self._require_text(schema, f"schema {schema_id}")
         if schema.schema_type != "AVRO":
             raise SchemaError(f"schema {schema_id} is {schema.schema_type}, not Avro")
         references: dict[tuple[str, int], str] = {}
@@ -132,8 +133,14 @@ class Registry:
                 referred = self._ask(methodcaller("get_version", *key), name)
             except UnknownSchemaError:
                 raise SchemaError(f"the schema refers to {name}, which the registry does not have") from None
+            self._require_text(referred.schema, name)
             self._collect(referred.schema, found, begun)
             found[key] = referred.schema.schema_str
+
+    def _require_text(self, schema: Schema | None, name: str) -> None:
+        """A JSON answer without a schema is one of something in between: no answer of the registry."""
+        if schema is None or not isinstance(schema.schema_str, str):
+            raise self._failed(name, "what came holds no schema")
 
     def _spend_lookup(self, now: float) -> None:
         if int(now) != self._second:

@@ -32,8 +32,7 @@ class RegistryFront:
     def __init__(self, target: str, ids: dict[int, int]) -> None:
         self.mood = "well"
         self.asked_count = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._answerer(target, ids))
-        self._server.daemon_threads = True
+        self._server = _Quiet(("127.0.0.1", 0), self._answerer(target, ids))
         self._thread = threading.Thread(target=self._server.serve_forever, name="registry", daemon=True)
 
     def __enter__(self) -> Self:
@@ -77,6 +76,13 @@ class RegistryFront:
                 pass
 
         return Answerer
+
+
+class _Quiet(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that did not wait, nor of a registry that is gone."""
 
 
 def _answer(mood: str, target: str, path: str, ids: dict[int, int]) -> tuple[int, bytes]:
