@@ -1,0 +1,49 @@
+"""The fault tests in their short form: some of every kind, with each protocol (``make chaos`` is the long form)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.cluster import Cluster
+from tests.chaos.run import run_scenario, trained_model
+from tests.chaos.scenarios_composite import SHORT_FAULTS
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+_SEED = 20
+_LONGEST_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained_model(tmp_path_factory.mktemp("chaos-model"))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_nothing_is_lost_doubled_or_torn(
+    cluster: Cluster, model: Path, protocol: str, tmp_path: Path
+) -> None:
+    report = run_scenario(
+        "short",
+        cluster=cluster,
+        model=model,
+        seed=_SEED,
+        protocol=protocol,
+        duration_s=_LONGEST_S,
+        out=tmp_path,
+    )
+
+    assert not report.error, report.error
+    assert not report.violations, report.examples
+    assert sum(report.faults.values()) >= SHORT_FAULTS
+    assert report.events["scored"] + report.events["rejected"] >= report.events["acked"] > 1000
