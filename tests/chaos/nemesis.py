@@ -182,7 +182,7 @@ def broker_kill(rig: Rig, random: Random) -> None:
         return
     rig.fault(f"kill -9 of a broker ({role})", node)
     rig.cluster.kill(node)
-    rig.later(random.choice((0.0, 3.0, 6.0)), lambda: rig.cluster.restart(node))
+    rig.later(random.choice((0.0, 3.0, 6.0)), lambda: node in rig.cluster.down and rig.cluster.restart(node))
 
 
 def broker_freeze(rig: Rig, random: Random) -> None:

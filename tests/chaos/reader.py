@@ -23,6 +23,7 @@ __all__ = ["OutputReader", "Reader", "Topics", "event_numbers", "offsets_of", "p
 
 _AT_ONCE = 5_000
 _SILENT_S = 10.0
+_ANSWER_S = 60.0
 _END = KafkaError._PARTITION_EOF
 _Place = tuple[str, int]
 
@@ -237,7 +238,13 @@ def offsets_of(servers: str, places: list[_Place], isolation: str) -> dict[_Plac
     consumer = Consumer(
         {"bootstrap.servers": servers, "group.id": "ends", "isolation.level": isolation, "log_level": 0}
     )
+    deadline = time.monotonic() + _ANSWER_S
     try:
-        return {p: consumer.get_watermark_offsets(TopicPartition(*p), 10)[1] for p in places}
+        while True:
+            try:
+                return {p: consumer.get_watermark_offsets(TopicPartition(*p), 10)[1] for p in places}
+            except KafkaException:  # a leader is being chosen, or the machine is slow
+                if time.monotonic() > deadline:
+                    raise
     finally:
         consumer.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import random
+import signal
 import struct
 import time
 from collections import Counter
@@ -256,21 +257,24 @@ class Rig:
             heapq.heappop(self._later)[2]()
         for slot, worker in enumerate(self.workers):
             code = worker.process.poll()
-            if code is None or code < 0 or worker.pid in self._known_dead:
-                continue  # a negative code is a signal: the scenario's own doing
+            if code is None or code == -signal.SIGKILL or worker.pid in self._known_dead:
+                continue  # kill -9 is the scenario's own doing
             self._known_dead.add(worker.pid)
-            self.exits[f"{'drain ' if worker.pid in self.stopping else ''}{code}"] += 1
+            said = f"signal {-code}" if code < 0 else str(code)
             if worker.pid in self.stopping:
-                continue  # it was asked to; the scenario starts it again
-            assert self.exits[str(code)] < _RESTARTS_MAX, f"workers end by themselves: {dict(self.exits)}"
+                self.exits[f"drain {said}"] += 1  # it was asked to; the scenario starts it again
+                continue
+            self.exits[said] += 1
+            assert self.exits[said] < _RESTARTS_MAX, f"workers end by themselves: {dict(self.exits)}"
             self.restart(slot)
 
     def settle(self) -> None:
         """Undo all faults, stop sending, and wait until every event is committed. Raises TimeoutError."""
         self.closing.close()
+        due, self._later = sorted(self._later), []
+        for _, _, action in due:
+            action()
         self.cluster.heal()
-        while self._later:
-            heapq.heappop(self._later)[2]()
         for slot, worker in enumerate(self.workers[: self.options.workers]):
             worker.resume()
             worker.limit_files(None)
