@@ -101,6 +101,34 @@ def test_a_held_row_is_admitted_again() -> None:
     assert assignment.admit(batch([0], [1])).all()
 
 
+def test_an_undone_replay_begins_where_the_last_delivery_ended() -> None:
+    assignment = Assignment()
+    assignment.assign([0])
+    assignment.place(0, 4, 10)
+    assignment.admit(batch([0, 0], [4, 5]))
+    assignment.settle()
+    assignment.admit(batch([0, 0], [6, 7]))
+    assignment.rewind([0])
+
+    assert not assignment.admit(batch([0], [8])).any()
+    assert assignment.put_back(0) == 6
+    assert assignment.admit(batch([0, 0], [5, 6])).tolist() == [False, True]
+    assert assignment.replaying == {0}
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_only_what_was_rewound_is_put_back(again: bool) -> None:
+    assignment = Assignment()
+    assignment.assign([0])
+    if again:
+        assignment.place(0, 4, 4)
+        assignment.revoke([0])
+        assignment.assign([0])
+
+    with pytest.raises(ValueError, match="was not rewound"):
+        assignment.put_back(0)
+
+
 class Life(RuleBasedStateMachine):
     """A broker's log per partition, and an assignment that is rewound, revoked and fed stale rows at will.
 
@@ -114,6 +142,7 @@ class Life(RuleBasedStateMachine):
         self.committed = dict.fromkeys(range(3), 0)
         self.pending: dict[int, list[int]] = {p: [] for p in range(3)}
         self.delivered: dict[int, list[int]] = {p: [] for p in range(3)}
+        self.undone: set[int] = set()
 
     @rule(partition=st.integers(0, 2))
     def assign(self, partition: int) -> None:
@@ -124,16 +153,26 @@ class Life(RuleBasedStateMachine):
     def revoke(self, partition: int) -> None:
         self.assignment.revoke([partition])
         self.pending[partition] = []
+        self.undone.discard(partition)
 
-    @rule()
-    def rewind(self) -> None:
-        self.assignment.rewind(self.assignment.running)
+    @rule(known=st.booleans())
+    def rewind(self, known: bool) -> None:
+        running = self.assignment.running
+        self.assignment.rewind(running)
         self.pending = {p: [] for p in range(3)}
+        self.undone = self.undone | running if known else set()
 
-    @precondition(lambda self: self.assignment.restoring)
+    @precondition(lambda self: self.undone)
+    @rule()
+    def put_back(self) -> None:
+        for partition in self.undone:
+            assert self.assignment.put_back(partition) <= self.committed[partition]
+        self.undone = set()
+
+    @precondition(lambda self: self.assignment.restoring - self.undone)
     @rule(back=st.integers(0, 5))
     def place(self, back: int) -> None:
-        for partition in self.assignment.restoring:
+        for partition in self.assignment.restoring - self.undone:
             committed = self.committed[partition]
             self.assignment.place(partition, max(0, committed - back), committed)
 
