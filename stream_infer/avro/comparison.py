@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.avro.comparison_kernel import Constants, SideValues, Values, encode_comparisons
+from stream_infer.avro.put import array_of, frozen, number, string
 from stream_infer.pairs import Pairs, Side
 
-__all__ = ["ComparisonEncoder", "contributions", "string"]
+__all__ = ["ComparisonEncoder", "contributions"]
 
 FIXED_BYTES: Final = 256
 """Of a row: frame, numbers, lengths, union branches and a made-up event id, at their longest."""
@@ -29,10 +30,10 @@ class ComparisonEncoder:
     def __init__(self, schema_id: int | None, topic: str, shadow_id: str) -> None:
         frame = b"" if schema_id is None else b"\0" + schema_id.to_bytes(4, "big")
         self._constants = Constants(
-            frame=_array(frame),
-            topic=_array(topic.encode()),
-            source_topic=_array(string(topic)),
-            shadow_id=_array(string(shadow_id)),
+            frame=array_of(frame),
+            topic=array_of(topic.encode()),
+            source_topic=array_of(string(topic)),
+            shadow_id=array_of(string(shadow_id)),
         )
 
     def encode(self, pairs: Pairs) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -59,33 +60,17 @@ def contributions(features: Sequence[tuple[bytes, float]]) -> bytes:
     if not features:
         return b"\0"
     items = b"".join(name + _SHARE.pack(share) for name, share in features)
-    return _long(len(features)) + items + b"\0"
-
-
-def string(text: str) -> bytes:
-    """Encode an Avro string."""
-    data = text.encode()
-    return _long(len(data)) + data
-
-
-def _long(value: int) -> bytes:
-    """Encode a number that is not negative."""
-    rest, groups = 2 * value, bytearray()
-    while rest > 127:
-        groups.append(rest & 127 | 128)
-        rest >>= 7
-    groups.append(rest)
-    return bytes(groups)
+    return number(len(features)) + items + b"\0"
 
 
 def _values(pairs: Pairs) -> Values:
     """Give the kernel arrays of the one type it was compiled for: copies that can be written, but the texts."""
     delta = np.subtract(pairs.shadow.score, pairs.primary.score, dtype=np.float64)
     return Values(
-        event_id=_frozen(pairs.event_id.data),
+        event_id=frozen(pairs.event_id.data),
         event_id_start=np.array(pairs.event_id.start, np.int64),
         event_id_length=np.array(pairs.event_id.length, np.int32),
-        entity=_frozen(pairs.entity.data),
+        entity=frozen(pairs.entity.data),
         entity_start=np.array(pairs.entity.start, np.int64),
         entity_length=np.array(pairs.entity.length, np.int32),
         time_ms=np.array(pairs.time_ms, np.int64),
@@ -115,7 +100,7 @@ def _side(side: Side) -> SideValues:
         columns[f"{name}_start"] = np.array(text.start + placed[id(text.data)], np.int64)
         columns[f"{name}_length"] = np.array(text.length, np.int32)
     return SideValues(
-        data=_frozen(np.concatenate(parts)),
+        data=frozen(np.concatenate(parts)),
         **columns,  # type: ignore[arg-type]
         scored=np.array(side.scored, np.bool_),
         score=np.array(side.score, np.float64).view(np.uint64),
@@ -124,13 +109,3 @@ def _side(side: Side) -> SideValues:
         window_full=np.array(side.window_full, np.bool_),
         published_ms=np.array(side.published_ms, np.int64),
     )
-
-
-def _array(data: bytes) -> NDArray[np.uint8]:
-    return np.frombuffer(data, np.uint8)
-
-
-def _frozen(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    view = np.ascontiguousarray(data, np.uint8).view()
-    view.flags.writeable = False
-    return view

@@ -11,7 +11,8 @@ import fastavro
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.avro.comparison import contributions, string
+from stream_infer.avro.comparison import contributions
+from stream_infer.avro.put import string
 from stream_infer.avro.schema import SchemaText
 from stream_infer.avro.source import SchemaSource
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.avro.encode_kernel import Constants, Values, encode_rows
+from stream_infer.avro.put import array_of, frozen, string
 from stream_infer.records import Batch, Columns, Scores, Text
 
 __all__ = ["ScoredEncoder"]
@@ -33,13 +34,13 @@ class ScoredEncoder:
         topic: str,
     ) -> None:
         frame = b"" if schema_id is None else b"\0" + schema_id.to_bytes(4, "big")
-        names = [_string(name) for name in feature_names]
+        names = [string(name) for name in feature_names]
         self._constants = Constants(
-            frame=_array(frame),
-            names=_array(b"".join(names)),
+            frame=array_of(frame),
+            names=array_of(b"".join(names)),
             name_ends=np.cumsum([len(name) for name in names], dtype=np.int64),
-            model=_array(_string(model_name) + _string(model_version) + _string(topic)),
-            topic=_array(topic.encode()),
+            model=array_of(string(model_name) + string(model_version) + string(topic)),
+            topic=array_of(topic.encode()),
         )
         self._longest_name = max(map(len, names), default=0)
 
@@ -70,10 +71,10 @@ def _values(batch: Batch, columns: Columns, scores: Scores) -> Values:
         np.zeros(0, np.uint8), np.zeros(count, np.int64), np.zeros(count, np.int32)
     )
     return Values(
-        event_id=_frozen(ids.data),
+        event_id=frozen(ids.data),
         event_id_start=np.array(ids.start, np.int64),
         event_id_length=np.array(ids.length, np.int32),
-        entity=_frozen(columns.entity.data),
+        entity=frozen(columns.entity.data),
         entity_start=np.array(columns.entity.start, np.int64),
         entity_length=np.array(columns.entity.length, np.int32),
         time_ms=np.array(columns.time_ms, np.int64),
@@ -88,24 +89,3 @@ def _values(batch: Batch, columns: Columns, scores: Scores) -> Values:
         partition=np.array(batch.partition[columns.rows], np.int32),
         offset=np.array(batch.offset[columns.rows], np.int64),
     )
-
-
-def _string(text: str) -> bytes:
-    """Encode an Avro string."""
-    data = text.encode()
-    rest, length = 2 * len(data), bytearray()
-    while rest > 127:
-        length.append(rest & 127 | 128)
-        rest >>= 7
-    length.append(rest)
-    return bytes(length) + data
-
-
-def _array(data: bytes) -> NDArray[np.uint8]:
-    return np.frombuffer(data, np.uint8)
-
-
-def _frozen(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    view = np.ascontiguousarray(data).view()
-    view.flags.writeable = False
-    return view

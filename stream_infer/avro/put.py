@@ -1,6 +1,7 @@
-"""Writers of single Avro values.
+"""Writers of single Avro values: in plain Python for what is encoded once, compiled for what is encoded per row.
 
-A writer takes the buffer and a place in it, and gives the place after what it wrote; the buffer is large enough.
+A compiled writer takes the buffer and a place in it, and gives the place after what it wrote; the buffer is large
+enough.
 """
 
 from __future__ import annotations
@@ -8,10 +9,51 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_infer.kernel import kernel
 
-__all__ = ["digit_count", "put", "put_bits", "put_dash_number", "put_event_id", "put_long", "put_text"]
+__all__ = [
+    "array_of",
+    "digit_count",
+    "frozen",
+    "number",
+    "put",
+    "put_bits",
+    "put_dash_number",
+    "put_event_id",
+    "put_long",
+    "put_text",
+    "string",
+]
+
+
+def number(value: int) -> bytes:
+    """Encode a number that is not negative."""
+    rest, groups = 2 * value, bytearray()
+    while rest > 127:
+        groups.append(rest & 127 | 128)
+        rest >>= 7
+    groups.append(rest)
+    return bytes(groups)
+
+
+def string(text: str) -> bytes:
+    """Encode a string."""
+    data = text.encode()
+    return number(len(data)) + data
+
+
+def array_of(data: bytes) -> NDArray[np.uint8]:
+    """Bytes as a kernel takes them."""
+    return np.frombuffer(data, np.uint8)
+
+
+def frozen(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Bytes of a column as a kernel takes them: contiguous, read-only."""
+    view = np.ascontiguousarray(data, np.uint8).view()
+    view.flags.writeable = False
+    return view
 
 
 @kernel

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_infer.avro import schemas
-from stream_infer.avro.comparison import ComparisonEncoder, contributions, string
+from stream_infer.avro.comparison import ComparisonEncoder, contributions
+from stream_infer.avro.put import string
 from stream_infer.pairs import Pairs, Side
 from stream_infer.records import Text
 from tests.unit.avro.avro_data import encode, framed
