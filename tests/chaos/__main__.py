@@ -14,8 +14,8 @@ import click
 from stream_infer.embedded.versions import LATEST, VERSIONS
 from tests.chaos.cluster import Cluster
 from tests.chaos.hunt import hunt
-from tests.chaos.mutants import MUTANTS
 from tests.chaos.merge import merged, written
+from tests.chaos.mutants import MUTANTS
 from tests.chaos.page import PAGE, SOURCE, page
 from tests.chaos.rounds import Rounds, all_rounds
 from tests.chaos.run import run_scenario, trained_model
