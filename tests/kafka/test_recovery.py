@@ -1,0 +1,108 @@
+"""How fast and how quietly partitions change hands. Bounds are for busy machines; figures are measured by load/."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tests.kafka.conftest import Rows
+from tests.kafka.deployment import Deployment, WorkerProcess, stop_reading_at_end
+
+pytestmark = pytest.mark.kafka
+
+Deploy = Callable[..., Deployment]
+
+_LONGEST_S = 30.0
+_UPSET = re.compile(r" (lost|rewound|new producer|new consumer|cannot seek) ")
+"""What a worker says when more than a rebalance happened to it, as on a machine that stood still."""
+
+
+def _numbers(worker: WorkerProcess, line: str) -> Counter[str]:
+    return Counter(
+        number
+        for found in re.findall(rf" {line}=(\[[\d,]*\]|\d+)", worker.text())
+        for number in re.findall(r"\d+", found)
+    )
+
+
+def _share(deployment: Deployment, seconds: float) -> None:
+    """A third worker joins the two, and leaves again."""
+    third = deployment.start()
+    time.sleep(seconds)
+    assert third.stop() == 0
+
+
+@pytest.mark.parametrize("mode", ["exactly_once", "at_least_once"])
+def test_a_rebalance_restores_only_what_moves_and_repeats_nothing(
+    deploy: Deploy, rows: Rows, mode: str
+) -> None:
+    deployment = deploy(partitions=6, delivery={"mode": mode})
+    workers = [deployment.start(), deployment.start()]
+    thread = threading.Thread(target=deployment.send, args=(rows(10_000), 1500))
+    thread.start()
+    _share(deployment, 2.0)
+    thread.join()
+    deployment.wait_committed()
+    calm = not any(_UPSET.search(worker.text()) for worker in deployment.workers)
+    if calm:
+        deployment.settings["delivery"]["mode"] = "exactly_once"  # as strict a check as that
+    outcome = deployment.outcome()
+
+    assert outcome.sent == 10_000
+    if calm:
+        for worker in workers:
+            assert _numbers(worker, "restored partition") == _numbers(worker, "assigned partitions")
+    assert np.percentile(_delays_s(deployment, outcome.scored_messages, outcome.scored), 99) < _LONGEST_S
+
+
+def test_a_slot_is_given_back_at_once_and_left_at_once(deploy: Deploy, rows: Rows) -> None:
+    """The session is so long that a worker which waited for its end would fail the test."""
+    deployment = deploy(
+        partitions=4,
+        kafka={"group_protocol": "classic"},
+        **{"kafka.consumer": {"session.timeout.ms": 110_000}},
+    )
+    first = deployment.start(DELIVERY__SLOT="first")
+    second = deployment.start(DELIVERY__SLOT="second")
+    deployment.send(rows(1000))
+    deployment.wait_committed()
+    first.kill()
+    deployment.send(rows(1000, start=1000))
+    again = deployment.start(DELIVERY__SLOT="first")
+    deployment.wait_committed()
+    assert again.stop() == 0
+    deployment.send(rows(1000, start=2000))
+    deployment.wait_committed()
+
+    assert len(deployment.outcome().scored) == 3000
+    assert second.stop() == 0
+
+
+def test_the_first_of_two_with_the_same_slot_ends_and_says_why(deploy: Deploy) -> None:
+    deployment = deploy(partitions=1, kafka={"group_protocol": "classic"}, delivery={"slot": "0"})
+    first = deployment.start()
+    second = deployment.start()
+
+    assert first.process.wait(60) == 5
+    assert "another process has the same delivery.slot" in first.text()
+    assert second.stop() == 0
+
+
+def _delays_s(deployment: Deployment, messages: list, scored: list) -> np.ndarray:
+    """From the time an event was sent to the time its score was published."""
+    sent_ms = {
+        (m.partition(), m.offset()): m.timestamp()[1]
+        for m in stop_reading_at_end(deployment.servers, deployment.topic)
+    }
+    return np.array(
+        [
+            (m.timestamp()[1] - sent_ms[event["source_partition"], event["source_offset"]]) / 1000
+            for m, event in zip(messages, scored, strict=True)
+        ]
+    )
