@@ -10,6 +10,8 @@ import gc
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +20,7 @@ from confluent_kafka import Message, TopicPartition
 from load.check import check, reader, scored_columns, scored_decoder
 from load.stand import PARTITIONS, Run, Stand
 
-__all__ = ["Paced", "paced"]
+__all__ = ["Beside", "Paced", "paced"]
 
 _WARM_S = 2.0
 _GRACE_S = 60.0
@@ -37,7 +39,18 @@ class Paced:
     cpu_us_per_event: float
 
 
-def paced(stand: Stand, program: str, rate: float, seconds: float, **settings: str) -> Paced:
+Beside = Callable[[str], AbstractContextManager[object]]
+"""What else goes on while a topic is worked on."""
+
+
+def paced(
+    stand: Stand,
+    program: str,
+    rate: float,
+    seconds: float,
+    beside: Beside = lambda _: nullcontext(),
+    **settings: str,
+) -> Paced:
     """Send at a rate for some seconds and receive every scored event."""
     topic = stand.topic(program)
     total = int(rate * seconds)
@@ -45,7 +58,8 @@ def paced(stand: Stand, program: str, rate: float, seconds: float, **settings: s
     _settle(run, program)
     cpu_s = run.cpu_s()
     gc.disable()  # the receiver keeps every message; its own collections are not the worker's latency
-    received = _receive(stand, topic, rate, seconds)
+    with beside(topic):
+        received = _receive(stand, topic, rate, seconds)
     gc.enable()
     cpu_s = run.cpu_s() - cpu_s if program == "worker" else float("nan")
     run.stop()

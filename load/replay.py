@@ -25,7 +25,7 @@ from load.stand import PARTITIONS, Stand, committed_count, group
 from stream_infer.delivery.source import batch_of
 from stream_infer.models.dataset import read_dataset
 
-__all__ = ["Replay", "replay"]
+__all__ = ["Replay", "events_of", "offline_scores", "replay", "send_events"]
 
 _LONGEST_S = 300.0
 
@@ -44,22 +44,22 @@ class Replay:
 def replay(stand: Stand, data: Path, kills: int) -> Replay:
     """Send the test rows, kill the worker ``kills`` times on the way, compare every score. Raises when one is lost."""
     topic = stand.topic("replay")
-    rows = list(_rows(data))
+    rows = list(events_of(data))
     began = time.monotonic()
-    sender = threading.Thread(target=_send, args=(stand.servers, topic, rows))
+    sender = threading.Thread(target=send_events, args=(stand.servers, topic, rows))
     sender.start()
     _work_off(stand, topic, len(rows), kills)
     sender.join()
     seconds = time.monotonic() - began
     check(stand, topic)
-    streamed, offline = _streamed(stand, topic), _offline(stand, data)
+    streamed, offline = _streamed(stand, topic), offline_scores(stand, data, stand.model)
     if streamed.keys() != offline.keys():
         raise RuntimeError(f"{len(offline)} rows scored offline, {len(streamed)} streamed")
     worst = max(abs(streamed[key] - score) / max(1.0, abs(score)) for key, score in offline.items())
     return Replay(len(rows), len(streamed), worst, kills, seconds)
 
 
-def _rows(data: Path) -> Iterator[tuple[int, bytes, bytes]]:
+def events_of(data: Path) -> Iterator[tuple[int, bytes, bytes]]:
     """Partition, key and payload of each test row, by time."""
     schema = fastavro.parse_schema(json.loads(SCHEMA))
     dataset = read_dataset(data)
@@ -78,7 +78,8 @@ def _rows(data: Path) -> Iterator[tuple[int, bytes, bytes]]:
         yield int(dataset.entity[row]) % PARTITIONS, entity.encode(), body.getvalue()
 
 
-def _send(servers: str, topic: str, rows: list[tuple[int, bytes, bytes]]) -> None:
+def send_events(servers: str, topic: str, rows: list[tuple[int, bytes, bytes]]) -> None:
+    """Send these: partition, key and payload of each."""
     producer = Producer({"bootstrap.servers": servers, "queue.buffering.max.messages": 1_000_000})
     for partition, key, value in rows:
         producer.produce(topic, value, key, partition)
@@ -119,9 +120,10 @@ def _streamed(stand: Stand, topic: str) -> dict[bytes, float]:
     return scores
 
 
-def _offline(stand: Stand, data: Path) -> dict[bytes, float]:
+def offline_scores(stand: Stand, data: Path, model: Path) -> dict[bytes, float]:
+    """Scores by event id, of `stream-infer score`."""
     out = stand.folder / "offline.parquet"
-    stand.call("score", "--data", data, "--model", stand.model, "--split", "test", "--out", out)
+    stand.call("score", "--data", data, "--model", model, "--split", "test", "--out", out)
     table = pq.read_table(out)
     keys = (
         f"{e} {s}".encode()

@@ -83,6 +83,23 @@ class Run:
         self._process.kill()
         self._process.wait()
 
+    def freeze(self) -> None:
+        """Stop it where it is, as a machine that hangs."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def wait(self, longest_s: float) -> None:
+        """Wait until it has ended by itself, and well. Raises RuntimeError otherwise."""
+        try:
+            code = self._process.wait(longest_s)
+        except subprocess.TimeoutExpired:
+            code = None
+        if code != 0:
+            raise RuntimeError(f"{self.name} ended with {code}:\n{self.text()[-3000:]}")
+
     def stop(self) -> None:
         """End it in good order."""
         if self._process.poll() is None:
@@ -178,6 +195,23 @@ class Stand:
         self._closing.callback(run.stop)
         return run
 
+    def candidate(self) -> Path:
+        """Train another model on the same rows, for shadows."""
+        data = self._data or self.folder / "rows.parquet"
+        self.call("train", "--data", data, "--out", self.folder / "candidate", "--threshold-quantile", "0.98")
+        return self.folder / "candidate"
+
+    def shadow(self, topic: str, candidate: Path, *options: str, **environment: str) -> Run:
+        """Start a shadow of a topic's worker; settings as SECTION__KEY=value."""
+        own = {"SHADOW__MODEL": str(candidate), "SHADOW__PORT": "0", **environment}
+        prefixed = {f"STREAM_INFER__{name}": value for name, value in own.items()}
+        self.call("topics", "create", "-c", self._config(topic), **prefixed)
+        run = Run(
+            self, f"shadow-{topic}", [_PROGRAM, "shadow", "-c", self._config(topic), *options], prefixed
+        )
+        self._closing.callback(run.stop)
+        return run
+
     def peer(self, module: str, topic: str, events: int) -> Run:
         """Start a rival on a topic."""
         command = [
@@ -197,9 +231,15 @@ class Stand:
     def _config(self, topic: str) -> Path:
         return self.folder / f"{topic}.toml"
 
-    def call(self, *arguments: Any) -> None:
+    def call(self, *arguments: Any, **environment: str) -> None:
         """Run a command of stream-infer. Raises RuntimeError with what it said."""
-        done = subprocess.run([_PROGRAM, *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [_PROGRAM, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **environment},
+        )
         if done.returncode:
             raise RuntimeError(f"stream-infer {arguments[0]} failed:\n{done.stderr[-3000:]}")
 

@@ -151,17 +151,15 @@ def test_kill_9_of_worker_and_shadow_and_rebalances_of_both(
     deploy: Deploy, rows: Rows, candidate: Path
 ) -> None:
     deployment = shadowed(deploy, candidate, partitions=4, state={"flush_interval_s": 0.5})
-    workers = [deployment.start(), deployment.start()]
-    shadows = [deployment.start("shadow"), deployment.start("shadow")]
+    slot = {"DELIVERY__SLOT": "0"}
+    worker = deployment.start(**slot)
+    shadows = [deployment.start("shadow"), deployment.start("shadow", ready=False)]
     thread = sending(deployment, list(mixed(rows(9000), 300)), 1500)
     time.sleep(1.0)
-    workers[0].kill()
+    worker.kill()
     shadows[0].kill()
-    time.sleep(1.5)
-    shadows.append(deployment.start("shadow", ready=False))
-    deployment.start(ready=False)
-    time.sleep(1.0)
-    shadows[1].kill()
+    deployment.start(ready=False, **slot)
+    deployment.start("shadow", ready=False)
     thread.join()
     wait_compared(deployment)
     found = both(deployment, candidate)
@@ -177,7 +175,7 @@ def test_a_shadow_that_starts_at_the_end_misses_nothing_after_it(
     deployment = shadowed(deploy, candidate, shadow={"start": "latest"})
     deployment.send(rows(600))
     shadow = deployment.start("shadow", ready=False)
-    deployment.wait_pinned(group=group_of(deployment))
+    deployment.wait_pinned(90, group_of(deployment))
     shadow.kill()
     deployment.send(rows(300, start=600))
     deployment.start()
