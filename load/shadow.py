@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaException
 from numpy.typing import NDArray
 
 from load.check import Framed, check, messages_of
 from load.replay import events_of, offline_scores, send_events
-from load.stand import Run, Stand, committed_count, group
+from load.stand import PARTITIONS, Run, Stand, committed_count, end_count, group
 from stream_infer.avro import schemas
 from stream_infer.avro.decoder import Decoder
 from stream_infer.avro.fields import Fields
@@ -39,6 +40,7 @@ class Paired:
     kills: int
     seconds: float
     backtest_seconds: float
+    backtest_cpu_seconds: float
 
     def __str__(self) -> str:
         return (
@@ -47,7 +49,7 @@ class Paired:
             f"agreement {self.agreement:.4f}; "
             f"largest difference of the shadow to offline scores {self.worst:.2g}\n"
             f"backtest of all: {self.backtest_seconds:.1f} s, {self.pairs / self.backtest_seconds:,.0f} events/s, "
-            "the same pairs"
+            f"{self.backtest_cpu_seconds / self.pairs * 1e6:.1f} us of CPU each; the same pairs"
         )
 
 
@@ -77,7 +79,7 @@ def paired(stand: Stand, data: Path, kills: int) -> Paired:
     scored = check(stand, topic)
     offline = offline_scores(stand, data, candidate)
     lost, doubled = _differences(live, scored.key)
-    again_s = _backtest(stand, topic, candidate)
+    again_s, again_cpu_s = _backtest(stand, topic, candidate)
     again = _pairs(stand, f"{topic}.compared.backtest")
     if _differences(again, scored.key) != (0, 0) or not np.array_equal(again.shadow, live.shadow):
         raise RuntimeError(f"{topic}: the backtest says other than the shadow said live")
@@ -96,6 +98,7 @@ def paired(stand: Stand, data: Path, kills: int) -> Paired:
         kills,
         seconds,
         again_s,
+        again_cpu_s,
     )
 
 
@@ -130,13 +133,26 @@ def _work_off(stand: Stand, topic: str, candidate: Path, total: int, kills: int)
         raise RuntimeError(f"the shadow was done before kill {killed + 1} of {kills}")
 
 
-def _backtest(stand: Stand, topic: str, candidate: Path) -> float:
-    """Seconds that the backtest of the whole topic takes, from the first written pair to the last."""
+def _backtest(stand: Stand, topic: str, candidate: Path) -> tuple[float, float]:
+    """Go over the whole topic: seconds from the first written pair to the last, and the process's CPU seconds then."""
+    written = f"{topic}.compared.backtest"
     run = stand.shadow(topic, candidate, "--from", "earliest")
-    run.wait(_LONGEST_S)
-    found = messages_of(stand.servers, f"{topic}.compared.backtest")
-    written = np.concatenate([batch_of(messages).timestamp_ms for messages in found])
-    return float(written.max() - written.min()) / 1000
+    watcher = _watcher(stand, "ends")
+    deadline = time.monotonic() + _LONGEST_S
+    began_s = now_s = 0.0
+    while run.alive():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the backtest does not end\n{run.text()[-2000:]}")
+        with suppress(OSError, KafkaException):  # it has just ended; its topic is not there yet
+            now_s = run.cpu_s()
+            began_s = began_s or (now_s if end_count(watcher, written, range(PARTITIONS)) else 0.0)
+        time.sleep(0.05)
+    watcher.close()
+    run.wait(1)
+    times = np.concatenate(
+        [batch_of(messages).timestamp_ms for messages in messages_of(stand.servers, written)]
+    )
+    return float(times.max() - times.min()) / 1000, now_s - began_s
 
 
 def _watcher(stand: Stand, name: str) -> Consumer:

@@ -83,6 +83,10 @@ class Run:
         self._process.kill()
         self._process.wait()
 
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
     def freeze(self) -> None:
         """Stop it where it is, as a machine that hangs."""
         self._process.send_signal(signal.SIGSTOP)

@@ -22,11 +22,11 @@ from stream_infer.shadow.primary import PrimaryReader
 from stream_infer.shadow.rate import Rate
 from stream_infer.shadow.rows import InputRows
 from stream_infer.shadow.standing import Topics
+from stream_infer.shadow.waiting import Waiting
 
 __all__ = ["Guide", "HoldLimits", "ShadowSource"]
 
 _LOG = get_logger(__name__)
-_STUCK_S = 0.5
 _RETRY_S = 1.0
 _LEAST_SHARE_BYTES = 131_072
 
@@ -85,8 +85,7 @@ class ShadowSource:
         self._full: set[Place] = set()
         self._undecoded: list[Message] = []
         self._decode_again_at = 0.0
-        self._waiting: dict[int, tuple[int, float]] = {}
-        self._asked_at = 0.0
+        self._waiting = Waiting()
         self._more = False
 
     # ---- what a worker calls
@@ -295,15 +294,10 @@ class ShadowSource:
 
     def _ask(self, now: float) -> None:
         """Where an event has been without a result for a while, ask the primary's group whether one is to come."""
-        if now - self._asked_at < _STUCK_S:
+        if not self._waiting.due(now):
             return
-        self._asked_at = now
         waits = {p: key for p, pairing in self._pairings.items() if (key := pairing.waits_for) is not None}
-        self._waiting = {
-            p: (key, self._waiting[p][1] if self._waiting.get(p, (-1,))[0] == key else now)
-            for p, key in waits.items()
-        }
-        stuck = [p for p, (_, since) in self._waiting.items() if now - since >= _STUCK_S]
+        stuck = self._waiting.stuck(now, waits)
         for p, (decided, ends) in (self._guide.decided(stuck) if stuck else {}).items():
             if decided > waits[p]:
                 self._pairings[p].fence(decided, ends)
