@@ -81,7 +81,11 @@ class Ledger:
             self._segments.admit((key.segment.removeprefix("entity:"),))
 
     def add(self, pairs: Pairs) -> tuple[set[CellKey], set[CellKey]]:
-        """Count pairs; returns the keys of cells that changed, and of those that are gone."""
+        """Count pairs; returns the keys of cells that changed, and of those that are gone.
+
+        Records may come again, within a call or in a later one. What is new comes in the order of each partition.
+        """
+        pairs = _once(pairs)
         touched: set[CellKey] = set()
         if not len(pairs):
             return touched, set()
@@ -239,3 +243,12 @@ class Ledger:
         for key in gone:
             del self.cells[key]
         return gone
+
+
+def _once(pairs: Pairs) -> Pairs:
+    """Each record once, in the order of its partition: a reader that is sent back hands some over twice."""
+    order = np.lexsort((pairs.offset, pairs.partition))
+    partition, offset = pairs.partition[order], pairs.offset[order]
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (partition[1:] != partition[:-1]) | (offset[1:] != offset[:-1])
+    return pairs if new.all() else pairs.take(order[new])

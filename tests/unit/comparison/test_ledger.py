@@ -68,6 +68,15 @@ def test_the_order_of_partitions_and_the_size_of_batches_do_not_matter(plain):
     assert flat(mixed) == plain
 
 
+def test_records_that_come_twice_in_one_batch_count_once(plain):
+    """Faust hands over the first records of a partition twice when it is sent back after a recovery."""
+    book = ledger()
+    for pairs in batches(0, 10) + batches(1, 20):
+        book.add(Pairs.concat([pairs.take(np.arange(3)), pairs, pairs.take(np.arange(100, 140))]))
+
+    assert flat(book) == plain
+
+
 def test_only_the_newest_windows_are_kept(plain):
     newest = {of: max(key[-1] for key in plain if key[:2] == ("minute", of)) for of in VERSIONS}
     for window in ("minute", "hour", "block"):
