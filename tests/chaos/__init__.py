@@ -29,6 +29,8 @@ How to add a scenario: write a function in a module ``tests/chaos/scenarios_*.py
   ``environment={"NAME": "value"}`` gives it variables as they are. ``rig.before_start`` is a hook for
   a scenario's own surroundings: called with each ``Start`` before the process is made.
 - ``rig.cluster`` has the brokers: ``leader_of``, ``group_coordinator``, ``transaction_coordinator``, ``kill``...
+- ``proxied=True`` puts all workers behind ``rig.cluster.network`` (``proxy.py``), which holds, delays, drops and cuts
+  requests by kind, broker and worker; ``nemesis_network.py`` has the faults made of that.
 - ``rig.ledger.inject(value, partition)`` sends a payload of the scenario's own; it must come out as a reject
   (``deadly=True``: although a model could score it).
 - The end is the rig's: it resumes and restarts everything, waits for quiet and judges. Nothing is to be cleaned up but
