@@ -140,7 +140,7 @@ def keeps_its_producer_after_a_lost_answer(service: Service) -> None:
 
 def _unfenced(worker: Any) -> Callable[[], Membership]:
     group = worker._source._settings["group.id"]
-    metadata = b"CGMDv2:" + struct.pack("=i", -1) + group.encode() + b"\0\0\0"
+    metadata = b"CGMDv2:" + struct.pack("=i", -1) + group.encode() + b"\0\0\1"
     return lambda: Membership(metadata, group, "", -1)
 
 
