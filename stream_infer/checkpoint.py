@@ -42,7 +42,8 @@ class _Table(Protocol):
 class Checkpoint:
     """State of the table -> records of the state topic.
 
-    ``restore_target_s`` bounds the replay of a restore, by the rows per second that the stages were seen to take.
+    ``restore_target_s`` bounds the replay when all partitions of this worker are restored at once, by the rows per
+    second that the stages were seen to take.
     ``expires``: the table forgets idle entities, which needs to know each partition's event time.
     """
 
@@ -72,9 +73,11 @@ class Checkpoint:
         """Write what is due of these partitions; ``everything``: all that fits into one commit."""
         now = time.monotonic()
         budget = max(1, _BYTES_PER_COMMIT // self._table.record_bytes)
+        replay_rows = int(self._restore_target_s * self._rows_per_s) // max(1, len(positions))
         for partition, position in positions.items():
             self._pace.note(now, partition, position)
-            before = position if everything else self._due_before(now, partition, position)
+            due = self._pace.due_before(now, partition, position, replay_rows or position)
+            before = position if everything else due
             written = self._flush(outbox, partition, position, before, budget)
             budget -= written
             written += self._expire(outbox, partition)
@@ -99,10 +102,6 @@ class Checkpoint:
     def clean(self, partition: int, position: int) -> bool:
         """Whether the state topic has all changes of a partition that stands at this position."""
         return self._table.replay_from(partition, position) == position
-
-    def _due_before(self, now: float, partition: int, position: int) -> int:
-        replay_rows = int(self._restore_target_s * self._rows_per_s) or position
-        return self._pace.due_before(now, partition, position, replay_rows)
 
     def _flush(self, outbox: Outbox, partition: int, position: int, before: int, limit: int) -> int:
         if limit <= 0:

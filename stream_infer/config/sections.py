@@ -186,8 +186,8 @@ class State(Section):
     """Compacted topic of the entities' state. Partitions as the input's."""
     flush_interval_s: float = Field(default=10.0, gt=0, le=3600)
     """Changed entities are written at least this often; a restore replays at most this much input."""
-    restore_target_s: float = Field(default=5.0, gt=0, le=3600)
-    """Flushes adapt so that a restore takes about this long."""
+    restore_target_s: float = Field(default=2.0, gt=0, le=3600)
+    """Flushes adapt so that a restore replays about this long, also under full load."""
     idle_ttl_s: float = Field(default=0.0, ge=0)
     """An entity without events for so long is forgotten. 0: never."""
 
