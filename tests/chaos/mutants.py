@@ -160,6 +160,15 @@ def reads_uncommitted(service: Service) -> None:
 
 
 @_mutant("stall-work", "doubled")
+def does_not_look_at_its_membership(service: Service) -> None:
+    """Whatever the client gives as metadata of the group goes into the transaction, also after it was expelled."""
+    worker: Any = service.worker
+    source = worker._source
+    group = source._settings["group.id"]
+    source.membership = lambda: Membership(source._consumer.consumer_group_metadata(), group, "", 0)
+
+
+@_mutant("stall-poll", "doubled")
 def commits_what_it_lost(service: Service) -> None:
     """When partitions are lost, what is in hand is committed quickly, member or not."""
     worker: Any = service.worker

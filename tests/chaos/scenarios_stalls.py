@@ -30,10 +30,28 @@ _OPTIONS: dict[str, Any] = {
 
 @scenario("stall-work", faults=("a stall past the poll time-out, results written",), **_OPTIONS)
 def stall_work(rig: Rig, random: Random) -> None:
-    """Results are written, then the worker stalls: its next poll tells it that it has lost everything."""
+    """Results are written, then the worker stalls: it is no member any more when it goes on."""
     _strike(
         rig, random, "a stall past the poll time-out, results written", f"publish.after=sleep({_STALL_S})"
     )
+
+
+@scenario(
+    "stall-poll",
+    faults=("a stall past the poll time-out, before a poll",),
+    # Small batches, so that a delivery takes several and is open while the next one is polled.
+    **_OPTIONS
+    | {
+        "settings": _OPTIONS["settings"]
+        | {
+            "batch": {"max_events": 50},
+            "delivery": {"transaction_timeout_ms": 60_000, "commit_interval_ms": 2_000},
+        }
+    },
+)
+def stall_poll(rig: Rig, random: Random) -> None:
+    """The worker stalls before it polls, with a delivery open; the poll tells it that it has lost everything."""
+    _strike(rig, random, "a stall past the poll time-out, before a poll", f"poll.before=sleep({_STALL_S})")
 
 
 @scenario("stall-offsets", faults=("a stall past the poll time-out, before the offsets",), **_OPTIONS)
