@@ -25,6 +25,7 @@ from stream_infer.avro.fields import Fields
 from stream_infer.avro.registry import Registry
 from stream_infer.avro.schema import SchemaText, parse
 from stream_infer.build.events import fields_of
+from stream_infer.build.model import artifact_of, model_of
 from stream_infer.cluster import Cluster, Topic
 from stream_infer.config import Config
 from stream_infer.control.server import listen
@@ -37,8 +38,6 @@ from stream_infer.errors import (
     StreamInferError,
     WorkerError,
 )
-from stream_infer.models.artifact import Artifact
-from stream_infer.models.loading import load_model
 from stream_infer.models.manifest import Manifest
 from stream_infer.topics import Plan, faults
 
@@ -103,7 +102,7 @@ def _steps(model: Step, config: Config) -> Iterable[tuple[str, Step]]:
     yield "input topic", _input
     names = ["scored topic", "reject topic", "state topic"]
     if config.shadow.model is not None:
-        names += ["pairs topic", "shadow's state"]
+        names += ["comparisons", "shadow state"]
     for index, name in enumerate(names):
         yield name, partial(_role, index=index)
     yield "rights", _rights
@@ -229,14 +228,13 @@ def _reached(world: _World) -> Cluster:
 
 
 def _model(world: _World) -> str:
-    model = world.config.model
-    world.manifest = load_model(model.path, model.device, threads=model.threads).manifest
+    world.manifest = model_of(world.config.model)[0].loaded.manifest
     return _named(world.manifest)
 
 
 def _manifest(world: _World) -> str:
     # Hashes and shape; the runtime is opened by the worker a moment later.
-    world.manifest = Artifact.load(world.config.model.path).manifest
+    world.manifest = artifact_of(world.config.model).manifest
     return _named(world.manifest)
 
 
