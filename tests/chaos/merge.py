@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ _KEPT = (
     "violations",
 )
 _LONGEST_ERROR = 300
+_FOLDER = re.compile(r"/\S*/(stream_infer|tests|load)/")
+"""Where a tree lies is nobody's business."""
 
 
 def merged(sources: Iterable[Path]) -> list[dict[str, Any]]:
@@ -42,7 +45,7 @@ def compact(report: dict[str, Any]) -> dict[str, Any]:
     """What is kept of one report; of an error, its last line; of a violation, an example."""
     run = {name: report[name] for name in _KEPT}
     lines = [line for line in report["error"].splitlines() if line.strip()]
-    run["error"] = lines[-1][:_LONGEST_ERROR] if lines else ""
+    run["error"] = _FOLDER.sub(r"\1/", lines[-1])[:_LONGEST_ERROR] if lines else ""
     run["examples"] = {check: examples[:1] for check, examples in report["examples"].items()}
     return run
 

@@ -27,6 +27,7 @@ __all__ = ["ROOT", "ChaosWorker"]
 ROOT = Path(__file__).resolve().parents[2]
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PR_SET_PDEATHSIG = 1
+_FRAMES = 5
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     ["tests.chaos.worker", "stream_infer.cli.run", "stream_infer.checks", "uvicorn"]
@@ -74,6 +75,13 @@ class ChaosWorker(WorkerProcess):
             soft = resource.RLIM_INFINITY if size_bytes is None else size_bytes
             with suppress(ProcessLookupError):
                 resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (soft, resource.RLIM_INFINITY))
+
+    def stack(self) -> str:
+        """Where the owner thread of a stalled worker was, innermost first: what the watchdog wrote last."""
+        frames = self.text().rpartition("Thread 0x")[2].splitlines()[1:]
+        return " < ".join(
+            frame.strip().replace(f"{ROOT}/", "").removeprefix("File ") for frame in frames[:_FRAMES]
+        )
 
     def sample(self) -> Sample | None:
         """What it uses now; None when it has ended."""

@@ -39,6 +39,7 @@ class Report:
     error: str
     measured: dict[str, list[float]] = field(default_factory=dict)
     mutant: str = ""
+    stalls: list[str] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -70,6 +71,7 @@ class Report:
             error,
             rig.measured,
             rig.options.mutant,
+            rig.stalls,
         )
 
     def as_json(self) -> dict[str, Any]:

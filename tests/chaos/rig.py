@@ -12,12 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from stream_infer.errors import StalledError
 from tests.chaos.cluster import Cluster
 from tests.chaos.evidence import Sample
 from tests.chaos.ledger import Ledger
@@ -29,7 +31,7 @@ __all__ = ["Fault", "Options", "Rig", "Start"]
 
 _LOOK_S = 0.1
 _SAMPLE_EVERY_S = 2.0
-_RESTART_AFTER_S = 0.5
+_RESTART_AFTER_S = 1.0
 _QUIET_WITHIN_S = 180.0
 _RESTARTS_MAX = 200
 _READY_S = 300.0  # the first worker of a machine compiles
@@ -90,6 +92,7 @@ class Rig:
         self.workers: list[ChaosWorker] = []
         self.faults: list[Fault] = []
         self.exits: Counter[str] = Counter()
+        self.stalls: list[str] = []
         self.samples: list[Sample] = []
         self.measured: dict[str, list[float]] = {}
         self.closing = ExitStack()
@@ -266,6 +269,13 @@ class Rig:
                 continue
             self.exits[said] += 1
             assert self.exits[said] < _RESTARTS_MAX, f"workers end by themselves: {dict(self.exits)}"
+            if code == StalledError.exit_code:
+                self.stalls.append(worker.stack())
+            self.later(_RESTART_AFTER_S, partial(self._again, slot, worker))
+
+    def _again(self, slot: int, ended: ChaosWorker) -> None:
+        """Restart what ended by itself, unless the scenario has done so."""
+        if self.workers[slot] is ended:
             self.restart(slot)
 
     def settle(self) -> None:
