@@ -109,6 +109,22 @@ class Observation:
         self._metrics.restored(1, took_s, replayed)
         self._gauges_at = 0.0
 
+    def swapped(self, name: str, version: str) -> None:
+        """From the next batch on, another version of the model scores."""
+        self._metrics.followed("swapped")
+        self._status.fact(model_refused=None)
+        _LOG.info("model swapped", name=name, version=version)
+
+    def refused(self, version: str, reason: str) -> None:
+        """A version of the model will not be used."""
+        self._metrics.followed("refused")
+        self._status.fact(model_refused=f"{version}: {reason}")
+
+    def unfollowed(self, reason: str) -> None:
+        """The model registry does not say what to use."""
+        self._metrics.followed("no_answer")
+        self._status.fact(model_registry=reason)
+
     def draining(self) -> None:
         """No more input is taken."""
         self._draining = True

@@ -92,6 +92,11 @@ class Sandbox:
             raise
         return None
 
+    def renew(self, settings: Any) -> None:
+        """From the next trial on with these settings."""
+        self.close()
+        self._settings = settings
+
     def close(self) -> None:
         """End the child."""
         process, self._process = self._process, None

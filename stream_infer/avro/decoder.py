@@ -55,6 +55,12 @@ class Decoder:
         else:
             compile_program(parse(SchemaText(schema) if isinstance(schema, str) else schema), self._fields)
 
+    def succeed(self, earlier: Decoder) -> None:
+        """Prove that events of all schemas that an earlier decoder reads can be decoded. Raises SchemaError."""
+        for schema_id, program in tuple(earlier._programs.items()):
+            if isinstance(program, Program):
+                self.check(schema_id)
+
     def decode(self, batch: Batch) -> Decoded:
         """Decode every row; no row's bytes can fail another's."""
         run = DecodeRun(batch, self._fields)

@@ -116,23 +116,25 @@ def label_record(value: Any, schemas: SchemaSource) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def pairs_of_topic(config: Config, reader: PairReader) -> Iterator[Pairs]:
-    """Yield what is in the comparison topic now, partition by partition in offset order."""
-    for chunk in _chunks(config):
+def pairs_of_topic(config: Config, topic: str, reader: PairReader) -> Iterator[Pairs]:
+    """Yield what is in a comparison topic now, partition by partition in offset order."""
+    for chunk in _chunks(config, topic):
         partition = np.array([one.partition() for one in chunk], np.int32)
         offset = np.array([offset_of(one) for one in chunk], np.int64)
         yield reader.read(partition, offset, [one.value() or b"" for one in chunk])
 
 
-def records_of_topic(config: Config, reader: PairReader) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Yield what is in the comparison topic now: partition, offset, the record."""
-    for chunk in _chunks(config):
+def records_of_topic(
+    config: Config, topic: str, reader: PairReader
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Yield what is in a comparison topic now: partition, offset, the record."""
+    for chunk in _chunks(config, topic):
         for message in chunk:
             yield message.partition(), offset_of(message), reader.record(message.value())
 
 
-def _chunks(config: Config) -> Iterator[list[Any]]:
-    with _reading(config, config.compare.topic, "compare.topic") as reader:
+def _chunks(config: Config, topic: str) -> Iterator[list[Any]]:
+    with _reading(config, topic, "compare.topic") as reader:
         chunk: list[Any] = []
         for messages in reader.chunks(reader.spans()):
             chunk += messages

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from stream_infer.avro.decoder import Decoder
 from stream_infer.build.events import fields_of, schemas_of
+from stream_infer.build.model import model_of
 from stream_infer.config import Config
 from stream_infer.log import configure
-from stream_infer.models.loading import load_model
 from stream_infer.scorer import Scorer
 from stream_infer.trial import Trial
 from stream_infer.windows.table import EntityTable
@@ -34,7 +34,7 @@ def main() -> None:
     connection = Connection(int(sys.argv[1]))
     config: Config = pickle.loads(connection.recv_bytes())  # noqa: S301 - our own parent made it
     configure(config.log.format, config.log.level)
-    loaded = load_model(config.model.path, config.model.device, threads=config.model.threads)
+    loaded = model_of(config.model)[0].loaded
     decoder = Decoder(schemas_of(config), fields_of(config, loaded.manifest.features))
     table = EntityTable(loaded.layout, loaded.profiles, config.state.idle_ttl_s)
     scorer = Scorer(loaded.model, loaded.profiles, loaded.layout, table)

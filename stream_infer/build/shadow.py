@@ -16,6 +16,7 @@ from stream_infer.avro.details import ScoredDetails
 from stream_infer.avro.fields import Fields
 from stream_infer.avro.source import SchemaSource, SingleSchema
 from stream_infer.build.events import own_schema_id, schemas_of
+from stream_infer.build.model import Followed, ModelAtHand, model_of
 from stream_infer.build.worker import Assembly
 from stream_infer.config import Config
 from stream_infer.config.shadow import place
@@ -23,7 +24,7 @@ from stream_infer.delivery.delivery import Delivery
 from stream_infer.delivery.settings import reader_settings
 from stream_infer.delivery.source import BatchLimits
 from stream_infer.errors import ConfigError
-from stream_infer.models.loading import LoadedModel, load_model
+from stream_infer.models.manifest import Manifest
 from stream_infer.records import Batch, Columns, Scores
 from stream_infer.service import Service
 from stream_infer.shadow.draft import Draft, Work
@@ -98,8 +99,7 @@ def build(config: Config, backtest: Backtest | None = None) -> Service:
     Loads the model and asks the registry. Raises ConfigError, ModelError, RegistryError.
     """
     own = shadow_config(config)
-    loaded = load_model(own.model.path, own.model.device, threads=own.model.threads)
-    assembly = _Assembly(config, own, loaded, schemas_of(config), backtest)
+    assembly = _Assembly(config, own, model_of(own.model), schemas_of(config), backtest)
     service = assembly.service()
     if backtest is not None:
         assembly.observation.looked = assembly.ending(service, backtest)
@@ -138,7 +138,7 @@ class _Assembly(Assembly):
         self,
         primary: Config,
         config: Config,
-        loaded: LoadedModel,
+        model: tuple[ModelAtHand, Followed | None],
         schemas: SchemaSource,
         backtest: Backtest | None,
     ) -> None:
@@ -148,7 +148,7 @@ class _Assembly(Assembly):
         self._scored_schemas = schemas if schemas.framed else SingleSchema(own_schemas.text("scored_event"))
         wanted = Fields(NUMBERS, len(NUMBERS), NAME, None, VERSION)
         self._reader = PrimaryReader(Decoder(self._scored_schemas, wanted), config.input.topic)
-        super().__init__(config, loaded, schemas)
+        super().__init__(config, *model, schemas)
 
     def make_source(self) -> ShadowSource:
         """Input, scored and reject topic."""
@@ -183,9 +183,9 @@ class _Assembly(Assembly):
             self.metrics, self.status, self._pairs, self.assignment, self.table, self._reader
         )
 
-    def make_publisher(self, delivery: Delivery) -> tuple[Publisher, Encode]:
+    def make_publisher(self, delivery: Delivery, manifest: Manifest) -> tuple[Publisher, Encode]:
         """What writes the comparisons."""
-        manifest, topic = self.loaded.manifest, self.config.shadow.comparison_topic
+        topic = self.config.shadow.comparison_topic
         schema_id = own_schema_id(self.schemas, "comparison", topic)
         encoder = ComparisonEncoder(schema_id, self.config.input.topic, self.config.shadow.id)
         details = ScoredDetails(self._scored_schemas, manifest.features)

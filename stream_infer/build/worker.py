@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import TopicPartition
@@ -16,6 +17,7 @@ from stream_infer.avro.source import SchemaSource
 from stream_infer.build import sandbox
 from stream_infer.build.events import fields_of, own_schema_id, schemas_of
 from stream_infer.build.lane import lane_of
+from stream_infer.build.model import Followed, ModelAtHand, model_of
 from stream_infer.checkpoint import Checkpoint
 from stream_infer.config import Config
 from stream_infer.control import ControlServer, Metrics, Status
@@ -25,23 +27,25 @@ from stream_infer.delivery.exactly_once import ExactlyOnce
 from stream_infer.delivery.settings import consumer_settings, producer_settings, reader_settings
 from stream_infer.delivery.source import BatchLimits, InputSource, Source
 from stream_infer.delivery.state_topic import StateReader
-from stream_infer.models.loading import LoadedModel, load_model
+from stream_infer.model_registry.registry import ModelVersion
+from stream_infer.models.manifest import Manifest
 from stream_infer.observation import COMPONENTS, Observation
 from stream_infer.pace import CommitPace
 from stream_infer.partitions import Partitions
+from stream_infer.probe import Unfit
 from stream_infer.publish import Publisher
 from stream_infer.quarantine import Quarantine
 from stream_infer.rejects import RejectHeaders
 from stream_infer.restore import Restore, StartPolicy
 from stream_infer.sandbox import Sandbox, SandboxLimits
 from stream_infer.scorer import Scorer
-from stream_infer.service import Service
-from stream_infer.swap import FixedModel
+from stream_infer.service import Companion, Service
+from stream_infer.swap import Candidate, FixedModel, ModelSwap
 from stream_infer.warm import Encode, warm_up
 from stream_infer.watchdog import Watchdog
 from stream_infer.windows.table import EntityTable
 from stream_infer.worker import Publisher as AnyPublisher
-from stream_infer.worker import Stages, Worker
+from stream_infer.worker import Stages, Swap, Worker
 
 __all__ = ["Assembly", "build"]
 
@@ -56,16 +60,19 @@ def build(config: Config) -> Service:
 
     Raises ConfigError, ModelError, RegistryError.
     """
-    loaded = load_model(config.model.path, config.model.device, threads=config.model.threads)
-    return Assembly(config, loaded, schemas_of(config)).service()
+    return Assembly(config, *model_of(config.model), schemas_of(config)).service()
 
 
 class Assembly:
     """The parts of one worker while they are put together. What a shadow has other parts for is a method."""
 
-    def __init__(self, config: Config, loaded: LoadedModel, schemas: SchemaSource) -> None:
+    def __init__(
+        self, config: Config, model: ModelAtHand, followed: Followed | None, schemas: SchemaSource
+    ) -> None:
+        loaded = model.loaded
         self.config = config
-        self.loaded = loaded
+        self.model = model
+        self.followed = followed
         self.schemas = schemas
         self.metrics = Metrics()
         self.status = Status(COMPONENTS)
@@ -78,6 +85,12 @@ class Assembly:
             max(config.batch.max_events, _DELIVERY_EVENTS_MAX) + config.batch.max_events,
             uuid.uuid4().hex,
             self.table.replay_from,
+        )
+        quarantine = config.quarantine
+        self.sandbox = Sandbox(
+            sandbox.COMMAND,
+            self._sandbox_config(model.path),
+            SandboxLimits(quarantine.timeout_s, quarantine.memory_bytes),
         )
         self.observation = self.make_observation()
 
@@ -93,16 +106,14 @@ class Assembly:
             expires=config.state.idle_ttl_s > 0,
         )
         partitions = self._partitions(delivery, checkpoint)
-        decoder = Decoder(self.schemas, fields_of(config, self.loaded.manifest.features))
-        scorer = Scorer(self.loaded.model, self.loaded.profiles, self.loaded.layout, self.table)
-        publisher, encode = self.make_publisher(delivery)
-        warm_up(self.loaded, decoder, scorer, encode, config.batch.max_events)
-        stages = Stages(decoder, scorer, publisher, checkpoint)
+        made = self._candidate(self.model, delivery, checkpoint)
+        swap, follower = self._swap(made, lambda model: self._candidate(model, delivery, checkpoint))
         pace, quarantine = self._pace(), self._quarantine()
         worker = Worker(
-            self.source, partitions, stages, delivery, pace, quarantine, FixedModel(), self.observation
+            self.source, partitions, made.stages, delivery, pace, quarantine, swap, self.observation
         )
-        return Service(worker, self._control(), self._watchdog(), config.delivery.drain_timeout_s)
+        companions = [self._watchdog(), *follower]
+        return Service(worker, self._control(), companions, config.delivery.drain_timeout_s)
 
     # ---- what a shadow has others of
 
@@ -117,9 +128,9 @@ class Assembly:
         """Where a new group begins."""
         return StartPolicy(self.config.input.start, self.config.input.on_gap)
 
-    def make_publisher(self, delivery: Delivery) -> tuple[AnyPublisher, Encode]:
+    def make_publisher(self, delivery: Delivery, manifest: Manifest) -> tuple[AnyPublisher, Encode]:
         """What writes the results, and its encoding alone, to be warmed up."""
-        manifest, output, topic = self.loaded.manifest, self.config.output, self.config.input.topic
+        output, topic = self.config.output, self.config.input.topic
         schema_id = own_schema_id(self.schemas, "scored_event", output.scored_topic)
         encoder = ScoredEncoder(schema_id, manifest.features, manifest.name, manifest.version, topic)
         headers = RejectHeaders(topic, manifest.version, framed=self.schemas.framed)
@@ -137,6 +148,61 @@ class Assembly:
         return []
 
     # ---- what both have
+
+    def _candidate(self, model: ModelAtHand, delivery: Delivery, checkpoint: Checkpoint) -> Candidate:
+        """A model with its stages, warmed up."""
+        loaded = model.loaded
+        decoder = Decoder(self.schemas, fields_of(self.config, loaded.manifest.features))
+        scorer = Scorer(loaded.model, loaded.profiles, loaded.layout, self.table)
+        publisher, encode = self.make_publisher(delivery, loaded.manifest)
+        warm_up(loaded, decoder, scorer, encode, self.config.batch.max_events)
+        return Candidate(loaded, model.path, decoder, scorer, Stages(decoder, scorer, publisher, checkpoint))
+
+    def _swap(
+        self, made: Candidate, candidate_of: Callable[[ModelAtHand], Candidate]
+    ) -> tuple[Swap, list[Companion]]:
+        """What changes the model in mid-stream, and what runs beside the worker for it."""
+        if self.followed is None or self.model.version is None:
+            return FixedModel(), []
+        followed, running, settings = self.followed, self.model.version.version, self.config.model
+        features = made.loaded.manifest.features
+
+        def prepare(version: ModelVersion) -> Candidate:
+            candidate = candidate_of(followed.open(version))
+            if isinstance(self.config.input.features, str) and candidate.loaded.manifest.features != features:
+                raise Unfit(
+                    "it takes other features than the version in use, or in another order, and "
+                    f"input.features = {self.config.input.features} is an array, which names none. Cure: train it on "
+                    "the same features"
+                )
+            swap.probe(candidate)
+            return candidate
+
+        follower = followed.follower(running, prepare, self.observation)
+        swap = ModelSwap(follower, self.table, running, made, settings.max_flips, self._swapped)
+        return swap, [follower]
+
+    def _swapped(self, version: ModelVersion, candidate: Candidate) -> None:
+        self.sandbox.renew(self._sandbox_config(candidate.path))
+        self._tell_model(candidate.loaded.manifest, version)
+        self.observation.swapped(version.name, version.version)
+
+    def _tell_model(self, manifest: Manifest, version: ModelVersion | None) -> None:
+        self.metrics.model(manifest.name, manifest.version, self.config.model.device)
+        self.status.component("model", ok=True, detail=f"{manifest.name} {manifest.version}")
+        self.status.fact(model=manifest.name, version=manifest.version)
+        if version is not None:
+            self.status.fact(
+                model_aliases=version.aliases,
+                model_uri=version.uri,
+                model_run=version.run_link,
+                model_metrics=dict(version.metrics),
+            )
+
+    def _sandbox_config(self, path: Path) -> Config:
+        """The settings with the model of this folder, for the sandbox: it follows nothing."""
+        model = self.config.model.model_copy(update={"path": path, "source": None})
+        return self.config.model_copy(update={"model": model})
 
     def consumer_settings(self) -> dict[str, Any]:
         """Settings of the member of the group."""
@@ -157,10 +223,7 @@ class Assembly:
         return CommitPace(interval_s, _REST_S, batch_events, max(batch_events, _DELIVERY_EVENTS_MAX))
 
     def _quarantine(self) -> Quarantine:
-        config = self.config.quarantine
-        limits = SandboxLimits(config.timeout_s, config.memory_bytes)
-        child = Sandbox(sandbox.COMMAND, self.config, limits)
-        return Quarantine(self.attempts, child, self.table, self.metrics.suspected)
+        return Quarantine(self.attempts, self.sandbox, self.table, self.metrics.suspected)
 
     def _delivery(self) -> Delivery:
         config = self.config.delivery
@@ -218,15 +281,12 @@ class Assembly:
         )
 
     def _control(self) -> ControlServer | None:
-        manifest, control = self.loaded.manifest, self.config.control
-        self.metrics.model(manifest.name, manifest.version, self.config.model.device)
-        self.status.component("model", ok=True, detail=f"{manifest.name} {manifest.version}")
+        control = self.config.control
+        self._tell_model(self.model.loaded.manifest, self.model.version)
         self.status.component("registry", ok=True, detail="schemas at hand")
         self.status.fact(
             app=self.config.app.id,
             delivery=self.config.delivery.mode,
-            model=manifest.name,
-            version=manifest.version,
             lane=self.lane.name,
             lane_detail=self.lane.detail,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 import types
 import typing
@@ -14,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from stream_infer.config.model import PathOrAddress
 from stream_infer.config.sections import Config
 from stream_infer.errors import ConfigError
 from stream_infer.log import SECRET_NAME
@@ -34,6 +36,8 @@ _EXPECTED = {
     "model_type": "a table",
     "path_type": "a path in quotes",
 }
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:")
 
 Tree = dict[str, Any]
 
@@ -110,14 +114,15 @@ def _anchored(tree: Tree, folder: Path) -> Tree:
         if not isinstance(keys, dict):
             continue
         tree[section] = {
-            key: str(folder / value) if isinstance(value, str) and _is_path((section, key)) else value
+            key: str(folder / value) if isinstance(value, str) and _is_path((section, key), value) else value
             for key, value in keys.items()
         }
     return tree
 
 
-def _is_path(keys: tuple[str, ...]) -> bool:
-    return Path in _leaves(_annotation(keys))
+def _is_path(keys: tuple[str, ...], value: str) -> bool:
+    leaves = _leaves(_annotation(keys))
+    return Path in leaves or (PathOrAddress in leaves and not _SCHEME.match(value))
 
 
 # --- what the environment says

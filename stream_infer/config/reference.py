@@ -14,6 +14,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from stream_infer.config.loading import PREFIX
+from stream_infer.config.model import PathOrAddress
 from stream_infer.config.sections import Config
 
 __all__ = ["Setting", "example", "sections", "settings", "shown"]
@@ -153,6 +154,7 @@ def _word(annotation: Any) -> str:
         float: "number",
         bool: "true or false",
         Path: "path",
+        PathOrAddress: "path, or the address of a registry's model",
         SecretStr: "secret text",
     }
     return words.get(annotation, "")

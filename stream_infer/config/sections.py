@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from stream_infer.config.compare import Compare
 from stream_infer.config.kafka import Kafka, Section
+from stream_infer.config.model import ModelSettings
 from stream_infer.config.quarantine import Quarantine
 from stream_infer.config.shadow import Shadow
 
@@ -190,17 +191,6 @@ class State(Section):
     """Flushes adapt so that a restore replays about this long, also under full load."""
     idle_ttl_s: float = Field(default=0.0, ge=0)
     """An entity without events for so long is forgotten. 0: never."""
-
-
-class ModelSettings(Section):
-    """The model that scores."""
-
-    path: Path
-    """Folder of a model made by `stream-infer train`."""
-    device: Literal["cpu", "cuda", "tensorrt"] = "cpu"
-    """Where the model runs. `cuda` and `tensorrt` need the package onnxruntime-gpu."""
-    threads: int = Field(default=1, ge=1, le=256)
-    """Threads of one inference on the CPU."""
 
 
 class Control(Section):

@@ -109,6 +109,12 @@ METRICS = (
         "counter",
         "Times that records killed the sandbox. Those found guilty are rejects with the error process_killed.",
     ),
+    Metric(
+        "stream_infer_model_versions_total",
+        "counter",
+        "What became of new versions of a followed model: swapped or refused; no_answer: the registry gave none.",
+        ("outcome",),
+    ),
     Metric("stream_infer_state_entities", "gauge", "Entities remembered."),
     Metric("stream_infer_state_bytes", "gauge", "Memory of the entity table."),
     Metric("stream_infer_state_flushed_total", "counter", "Entity states written to the state topic."),
@@ -282,6 +288,10 @@ class Metrics:
         gauge = self._made["stream_infer_model_info"]
         gauge.clear()
         gauge.labels(name, version, device).set(1)
+
+    def followed(self, outcome: str) -> None:
+        """Count what became of a new version of the model."""
+        self._inc("model_versions_total", 1, outcome)
 
     def compared(self, outcomes: Mapping[str, int], passed_over_count: int) -> None:
         """Count compared events by outcome, and those that were not compared."""

@@ -24,7 +24,7 @@ class FollowerObserver(Protocol):
     def unfollowed(self, reason: str) -> None:
         """The registry did not answer, or not well: what runs goes on."""
 
-    def refused(self, version: ModelVersion, reason: str) -> None:
+    def refused(self, version: str, reason: str) -> None:
         """A version will not be used: what runs goes on."""
 
 
@@ -120,4 +120,4 @@ class Follower(Generic[C]):
 
     def _tell_refused(self, version: ModelVersion, reason: str) -> None:
         _LOG.error("model version refused, the one in use goes on", version=version.version, reason=reason)
-        self._observer.refused(version, reason)
+        self._observer.refused(version.version, reason)

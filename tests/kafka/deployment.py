@@ -372,6 +372,8 @@ class Deployment:
         }
         if "registry" in self.settings:
             del sections["registry"]
+        if "source" in self.settings.get("model", {}):
+            del sections["model"]["path"]
         for section, values in self.settings.items():
             sections.setdefault(section, {}).update(values)
         lines = []

@@ -39,6 +39,9 @@ KNOWS_ADAPTERS = {
     "restore": {"delivery", "assignment", "attempts"},
     "partitions": {"delivery", "assignment", "attempts", "checkpoint", "restore"},
     "worker": {"delivery", "checkpoint", "pace", "partitions", "publish", "quarantine"},
+    "model_registry": {"models"},  # what it fetches it verifies
+    "probe": {"models"},
+    "swap": {"avro", "model_registry", "models", "probe", "scorer", "windows", "worker"},
     "control": set(),
     "observation": {"control", "delivery", "assignment"},
     "shadow": {"delivery", "rejects", "assignment", "restore", "observation", "control"},

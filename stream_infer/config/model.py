@@ -1,0 +1,52 @@
+"""The model that scores, and where its next version comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, NewType, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from stream_infer.config.kafka import Section
+
+__all__ = ["ModelSettings", "PathOrAddress"]
+
+PathOrAddress = NewType("PathOrAddress", str)
+"""A path, relative to the settings file, unless it begins with a scheme as ``models:/`` does."""
+
+
+class ModelSettings(Section):
+    """The model that scores. Either `path`, for one that stays, or `source`, for one that is followed."""
+
+    path: Path | None = None
+    """Folder of a model made by `stream-infer train`."""
+    source: PathOrAddress | None = None
+    """A model and an alias to follow: `models/detector@current` (a folder of versions, docs/models.md) or
+    `models:/detector@champion` (MLflow). What the alias comes to mean is swapped in without a stop."""
+    registry_url: str | None = Field(default=None, pattern=r"^https?://")
+    """Address of the MLflow server."""
+    registry_username: str | None = None
+    """User name for it."""
+    registry_password: SecretStr | None = None
+    """Password for it. Best given by the environment."""
+    registry_token: SecretStr | None = None
+    """Token for it, in the place of user name and password. Best given by the environment."""
+    poll_interval_s: float = Field(default=5.0, ge=0.1, le=3600)
+    """So often the alias is looked up."""
+    max_flips: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """A new version is refused when it judges a larger share of the most recent events otherwise than the one in use;
+    1 takes any."""
+    cache_dir: Path | None = None
+    """Folder that keeps the versions once fetched, so that a restart needs no registry download."""
+    device: Literal["cpu", "cuda", "tensorrt"] = "cpu"
+    """Where the model runs. `cuda` and `tensorrt` need the package onnxruntime-gpu."""
+    threads: int = Field(default=1, ge=1, le=256)
+    """Threads of one inference on the CPU."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.path is None) == (self.source is None):
+            raise ValueError(
+                "set one of model.path (a folder) and model.source (a model and an alias to follow)"
+            )
+        return self
