@@ -64,6 +64,7 @@ def _watch(config: Config) -> None:
     is_flag=True,
     help="Read compare.topic as it is now: no restart, no statistics kept elsewhere.",
 )
+@click.option("--topic", help="With --from-topic: this topic instead, such as that of a backtest.")
 @click.option(
     "--parquet",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -79,7 +80,13 @@ def _watch(config: Config) -> None:
 )
 @click.pass_obj
 def report(
-    config_path: Path, own_path: Path | None, parquet: Path | None, out: Path, *, from_topic: bool
+    config_path: Path,
+    own_path: Path | None,
+    topic: str | None,
+    parquet: Path | None,
+    out: Path,
+    *,
+    from_topic: bool,
 ) -> None:
     """Write a page on the comparison: verdict and reason first, then what they rest on."""
     if from_topic == (parquet is not None):
@@ -94,8 +101,8 @@ def report(
 
         parts, source = read_pairs(parquet), parquet.name
     else:
-        parts = build.pairs_of_topic(config, PairReader(build.comparison_schemas(config)))
-        source = config.compare.topic
+        source = topic or config.compare.topic
+        parts = build.pairs_of_topic(config, source, PairReader(build.comparison_schemas(config)))
     content = compared(
         parts, build.ledger_of(config), build.criteria_of(config), build.labels_of(config), source
     )

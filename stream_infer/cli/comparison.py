@@ -20,6 +20,7 @@ def command() -> None:
 
 @command.command()
 @config_option
+@click.option("--topic", help="This topic instead of compare.topic, such as that of a backtest.")
 @click.option(
     "--to",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -27,7 +28,7 @@ def command() -> None:
     show_default=True,
     help="The file to write.",
 )
-def export(config_path: Path, to: Path) -> None:
+def export(config_path: Path, topic: str | None, to: Path) -> None:
     """Write every comparison that is there now as a row of a Parquet file, for notebooks and DuckDB.
 
     One column per field, those of the two sides as primary_… and shadow_…. `stream-infer compare report --parquet`
@@ -41,5 +42,6 @@ def export(config_path: Path, to: Path) -> None:
 
     config = load_config(config_path)
     reader = PairReader(build.comparison_schemas(config))
-    count = write_pairs(to, (row_of(*found) for found in build.records_of_topic(config, reader)))
+    records = build.records_of_topic(config, topic or config.compare.topic, reader)
+    count = write_pairs(to, (row_of(*found) for found in records))
     click.echo(f"{count:,} comparisons in {to}")
