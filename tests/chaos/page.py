@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tests.chaos.checker import CHECKS
+from tests.chaos.mutants import MUTANTS
 from tests.chaos.process import ROOT
 
 __all__ = ["PAGE", "SOURCE", "page"]
@@ -224,7 +225,8 @@ def _mutant(name: str, runs: Sequence[_Run]) -> tuple[str, ...]:
         found.update(run["violations"])
     scenarios = ", ".join(sorted({run["scenario"] for run in runs}))
     said = ", ".join(f"{check} ({count:,})" for check, count in found.most_common())
-    return (_cell(name), scenarios, str(len(runs)), said, "yes" if found else "NO")
+    purpose = f"{name}: {MUTANTS[name].purpose}" if name in MUTANTS else name
+    return (_cell(purpose), scenarios, str(len(runs)), said, "yes" if found else "NO")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
