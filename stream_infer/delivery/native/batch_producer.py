@@ -91,6 +91,13 @@ class BatchProducer:
         seen[1], self._fatal = 0, None
         return fatal
 
+    def topic_handle(self, name: str) -> int:
+        """The topic's handle."""
+        handle = self._topics.get(name)
+        if handle is None:
+            handle = self._topics[name] = self._library.functions.topic_new(self._client, name.encode(), None)
+        return handle
+
     def close(self) -> None:
         """Let go of the client. To be called before it is closed."""
         functions = self._library.functions
@@ -99,7 +106,7 @@ class BatchProducer:
         functions.queue_destroy(self._queue)
 
     def _produce(self, topic: str, outgoing: Outgoing, records: Records, chosen: NDArray[np.int64]) -> None:
-        calls, handle = self._library.calls, self._topic(topic)
+        calls, handle = self._library.calls, self.topic_handle(topic)
         if outgoing.headers is not None:
             words = np.zeros((_ARGUMENTS + 1) * MESSAGE_WORDS, np.int64)
             headers = _header_arrays(outgoing.headers, outgoing.passed)
@@ -110,12 +117,6 @@ class BatchProducer:
         order_by_partition(records, chosen, starts, order)
         messages = np.empty((len(chosen), MESSAGE_WORDS), np.int64)
         produce(calls, handle, records, starts, order, messages)
-
-    def _topic(self, name: str) -> int:
-        handle = self._topics.get(name)
-        if handle is None:
-            handle = self._topics[name] = self._library.functions.topic_new(self._client, name.encode(), None)
-        return handle
 
     def _settle(self, *, until_none_left: bool) -> bool:
         """Take what reports there are; whether no record is outstanding any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from typing import Any
 
 from stream_infer.delivery.native.library import Library
@@ -12,7 +13,7 @@ from stream_infer.delivery.native.refusal import Refusal
 __all__ = ["handle_of"]
 
 _NAME_BYTES = 64
-_KINDS = ("producer", "consumer")
+_NAME = re.compile(r"#(producer|consumer)-\d+$")
 
 
 def handle_of(library: Library, client: Any, client_id: str = "") -> int:
@@ -21,21 +22,19 @@ def handle_of(library: Library, client: Any, client_id: str = "") -> int:
     librdkafka names a client ``<client.id>#<kind>-<number>``; with ``client_id`` that is looked at too.
     """
     handle = ctypes.c_int64.from_address(id(client) + object.__basicsize__).value
-    if not _readable(handle):
+    # The name lies inside what the handle points to, so asking for it follows no pointer; reading it is checked first.
+    name: int = library.functions.name(handle) if _readable(handle) else 0
+    if not _readable(name):
         raise Refusal("the client's handle is not where it is expected")
-    kind = library.functions.type(handle)
-    name = library.functions.name(handle)
-    if kind not in (0, 1) or not _readable(name):
-        raise Refusal("what lies where the client's handle is expected is none")
     found = ctypes.string_at(name, _NAME_BYTES).split(b"\0")[0].decode("utf-8", "replace")
-    if not found.startswith(client_id) or f"#{_KINDS[kind]}-" not in found:
+    if not found.startswith(client_id) or not _NAME.search(found):
         raise Refusal(f"the client's handle belongs to {found!r}")
     return handle
 
 
-def _readable(address: int | None) -> bool:
+def _readable(address: int) -> bool:
     """Whether memory can be read there; the kernel answers, so that a wrong address is no crash."""
-    if not address or address < 0:
+    if address <= 0:
         return False
     reading, writing = os.pipe()
     try:

@@ -42,7 +42,6 @@ class Calls(NamedTuple):
 _FORMS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "version": (_INT, ()),
     "name": (_POINTER, (_POINTER,)),
-    "type": (_INT, (_POINTER,)),
     "topic_new": (_POINTER, (_POINTER, _TEXT, _POINTER)),
     "topic_destroy": (None, (_POINTER,)),
     "topic_name": (_TEXT, (_POINTER,)),

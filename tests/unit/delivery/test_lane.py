@@ -1,0 +1,112 @@
+"""The native lane proves itself, or is not used and says why."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer
+
+from stream_infer.build.lane import lane_of
+from stream_infer.delivery.delivery import Outbox
+from stream_infer.delivery.lane import Lane
+from stream_infer.delivery.message_intake import MessageIntake
+from stream_infer.delivery.native import proof
+from stream_infer.delivery.native.handle import handle_of
+from stream_infer.delivery.native.intake import NativeIntake
+from stream_infer.delivery.native.library import Library
+from stream_infer.delivery.native.outbox import NativeOutbox
+from stream_infer.delivery.native.refusal import Refusal
+from stream_infer.delivery.source import BatchLimits
+from stream_infer.errors import ConfigError
+
+LIMITS = BatchLimits(100, 1_000_000)
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    return Library.open()
+
+
+@pytest.fixture
+def consumer() -> Any:
+    made = Consumer({"group.id": "lane", "client.id": "known", "log_level": 0})
+    yield made
+    made.close()
+
+
+def test_the_native_lane_is_taken_where_it_proves_itself() -> None:
+    lane = Lane.choose("auto")
+
+    assert (lane.name, lane.detail) == ("native", "proved")
+    assert isinstance(lane.intake("events", LIMITS), NativeIntake)
+    assert isinstance(lane.outbox({}, 1.0), NativeOutbox)
+
+
+def test_the_ordinary_lane_can_be_asked_for() -> None:
+    lane = Lane.choose("ordinary")
+
+    assert lane.name == "ordinary"
+    assert isinstance(lane.intake("events", LIMITS), MessageIntake)
+    assert type(lane.outbox({}, 1.0)) is Outbox
+
+
+@pytest.fixture
+def other_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream_infer.delivery.native.library.libversion", lambda: ("0.9.9", 0x000909FF))
+
+
+def test_a_library_of_another_version_is_not_used(
+    other_version: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        lane = Lane.choose("auto")
+
+    assert lane.name == "ordinary"
+    assert "version" in lane.detail
+    assert len(caplog.records) == 1
+
+
+def test_asking_for_a_native_lane_that_cannot_be_had_is_an_error(other_version: None) -> None:
+    config = SimpleNamespace(kafka=SimpleNamespace(lane="native"))
+
+    with pytest.raises(ConfigError, match=r'kafka.lane = "native" cannot be used here: .*version'):
+        lane_of(config)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("made", [object(), 5, "text", [1, 2], Producer], ids=str)
+def test_what_is_no_client_has_no_handle(library: Library, made: Any) -> None:
+    """Memory that is read there may hold anything: a wrong address must not be followed blindly."""
+    with pytest.raises(Refusal):
+        handle_of(library, made)
+
+
+def test_a_client_of_another_name_is_refused(library: Library, consumer: Any) -> None:
+    assert handle_of(library, consumer, "known") != 0
+    with pytest.raises(Refusal, match="belongs to 'known#consumer-"):
+        handle_of(library, consumer, "unknown")
+
+
+@pytest.mark.parametrize("field", ["ERROR", "PARTITION", "TOPIC", "LENGTH", "KEY", "KEY_LENGTH", "OPAQUE"])
+def test_a_message_that_is_laid_out_otherwise_is_noticed(
+    library: Library, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    monkeypatch.setattr(proof, field, 56)  # where the offset is
+
+    with pytest.raises(Refusal):
+        proof.prove(library)
+
+
+def test_a_proof_leaves_no_client_behind(library: Library) -> None:
+    before = thread_count()
+    for _ in range(5):
+        proof.prove(library)
+
+    assert thread_count() <= before + 2
+
+
+def thread_count() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
