@@ -19,11 +19,13 @@ from stream_infer.build.events import own_schema_id, schemas_of
 from stream_infer.build.model import Followed, ModelAtHand, model_of
 from stream_infer.build.worker import Assembly
 from stream_infer.config import Config
+from stream_infer.config.model import ModelSettings
 from stream_infer.config.shadow import place
 from stream_infer.delivery.delivery import Delivery
 from stream_infer.delivery.settings import reader_settings
 from stream_infer.delivery.source import BatchLimits
 from stream_infer.errors import ConfigError
+from stream_infer.models.artifact import Artifact
 from stream_infer.models.manifest import Manifest
 from stream_infer.records import Batch, Columns, Scores
 from stream_infer.service import Service
@@ -56,12 +58,12 @@ def shadow_config(config: Config) -> Config:
         )
     if shadow.id == config.app.id:
         raise ConfigError(f"shadow.id = {shadow.id} is the worker's own app.id: give the shadow another")
-    model = {"path": shadow.model, "device": shadow.device, "threads": shadow.threads}
+    model = ModelSettings(path=shadow.model, device=shadow.device, threads=shadow.threads)
     return config.model_copy(
         update={
             "app": config.app.model_copy(update={"id": shadow.id}),
             "state": config.state.model_copy(update={"topic": shadow.state_topic}),
-            "model": config.model.model_copy(update=model),
+            "model": model,
             "control": config.control.model_copy(update={"port": shadow.port}),
         }
     )
@@ -70,10 +72,12 @@ def shadow_config(config: Config) -> Config:
 def backtest_config(config: Config, start: str, end: str | None, topic: str | None) -> Config:
     """The settings of a shadow that goes over a range once: a name and state of its own, and another topic.
 
-    The same range and candidate give the same name: a backtest that was killed goes on where it was.
+    The same range and candidate give the same name: a backtest that was killed goes on where it was. Raises ModelError.
     """
     shadow = config.shadow
-    told = "|".join([str(shadow.model), start, end or "", topic or ""])
+    assert shadow.model is not None  # shadow_config sees to it
+    version = Artifact.load(shadow.model).manifest.version
+    told = "|".join([version, start, end or "", topic or ""])
     name = f"{shadow.id}-backtest-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
     own = {
         "id": name,
