@@ -20,7 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from stream_infer.delivery.delivery import Ledger, Outbox, Undone, error_of
 from stream_infer.delivery.membership import Membership, NotAMember
@@ -175,6 +175,9 @@ class ExactlyOnce:
             except KafkaException as failure:
                 if not error_of(failure).retriable() or time.monotonic() > deadline:
                     raise
+            except SystemError as error:  # the client's logger callback met a fatal error
+                text = str(error.__cause__ or error)
+                raise KafkaException(KafkaError(KafkaError._FATAL, text, fatal=True)) from error  # noqa: SLF001
 
     def _retry_init(self, failure: KafkaException, deadline: float) -> None:
         error = error_of(failure)

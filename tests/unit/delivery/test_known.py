@@ -20,7 +20,7 @@ MEMBER = Membership(b"CGMDv2:\0\0\0\0group\0member\0\0\1", "group", "member", 0)
 class Fragile:
     """A producer some of whose calls fail, or (with None) do nothing."""
 
-    def __init__(self, producer: object, failing: dict[str, KafkaError | None]) -> None:
+    def __init__(self, producer: object, failing: dict[str, Exception | None]) -> None:
         self._producer = producer
         self._failing = failing
 
@@ -29,10 +29,10 @@ class Fragile:
             return self._fail(self._failing[name])
         return getattr(self._producer, name)
 
-    def _fail(self, error: KafkaError | None) -> Callable[..., None]:
+    def _fail(self, error: Exception | None) -> Callable[..., None]:
         def fail(*_: object) -> None:
             if error is not None:
-                raise KafkaException(error)
+                raise error
 
         return fail
 
@@ -78,7 +78,9 @@ def fails(error: Exception) -> Callable[[], None]:
     return state
 
 
-ABORTABLE = KafkaError(KafkaError.ILLEGAL_GENERATION, "abortable", txn_requires_abort=True)
+ABORTABLE = KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION, "abortable", txn_requires_abort=True))
+FATAL = KafkaException(KafkaError(KafkaError._FATAL, fatal=True))
+TIMED_OUT = KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
 
 def test_an_answered_abort_is_known_and_what_it_purged_does_not_fail_the_next_delivery(
@@ -94,7 +96,7 @@ def test_an_answered_abort_is_known_and_what_it_purged_does_not_fail_the_next_de
 
 def test_an_abort_that_fails_is_not_known(delivery: ExactlyOnce, outbox: Outbox) -> None:
     fill(delivery.begin(), 10)
-    outbox.producer = Fragile(outbox.producer, {"abort_transaction": KafkaError(KafkaError._TIMED_OUT)})
+    outbox.producer = Fragile(outbox.producer, {"abort_transaction": TIMED_OUT})
 
     assert not delivery.abort("revoked")
 
@@ -121,15 +123,16 @@ def test_a_delivery_that_failed_before_its_offsets_were_sent_is_known(delivery: 
     [
         ({}, not_a_member),
         ({"send_offsets_to_transaction": ABORTABLE}, lambda: MEMBER),
-        ({"send_offsets_to_transaction": KafkaError(KafkaError._FATAL, fatal=True)}, lambda: MEMBER),
+        ({"send_offsets_to_transaction": FATAL}, lambda: MEMBER),
+        ({"send_offsets_to_transaction": SystemError("a callback raised")}, lambda: MEMBER),
         ({"send_offsets_to_transaction": None, "commit_transaction": ABORTABLE}, lambda: MEMBER),
     ],
-    ids=["no member", "offsets refused", "fatal", "commit failed"],
+    ids=["no member", "offsets refused", "fatal", "a callback raised", "commit failed"],
 )
 def test_a_delivery_that_failed_later_is_not_known(
     delivery: ExactlyOnce,
     outbox: Outbox,
-    failing: dict[str, KafkaError | None],
+    failing: dict[str, Exception | None],
     membership: Callable[[], Membership],
 ) -> None:
     fill(delivery.begin(), 10)
@@ -143,7 +146,7 @@ def test_a_delivery_that_failed_later_is_not_known(
 
 def test_at_least_once_knows_until_it_commits_the_offsets(outbox: Outbox) -> None:
     def refused(_: dict[int, int]) -> None:
-        raise KafkaException(ABORTABLE)
+        raise ABORTABLE
 
     delivery = AtLeastOnce(outbox, refused)
     outbox.open()
