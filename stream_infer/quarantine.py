@@ -1,8 +1,9 @@
 """Finds the record that kills the process, where workers died before.
 
 Suspect rows are tried in the sandbox, a part at a time; only what it survived is worked on. A part that kills it
-is tried again row by row, which names the culprit; it is rejected with its bytes, stage ``decode`` or ``score``, error
-``process_killed``. Where nobody died nothing of this is done.
+is tried again row by row, which names one row, and that row once more, alone: the sandbox may have died of something
+else, such as a machine without memory. Whoever kills it twice alone is rejected with its bytes, stage ``decode`` or
+``score``, error ``process_killed``. Where nobody died nothing of this is done.
 """
 
 from __future__ import annotations
@@ -99,21 +100,37 @@ class Quarantine:
         while len(part):
             settle()
             try:
-                death = self._try(part, len(part), attend)
-                if death is None:
+                if self._try(part, len(part), attend) is None:
                     yield part, None
                     return
-                death = self._try(part, 1, attend) if len(part) > 1 else death
+                death = self._try(part, 1, attend)
             except NoSandbox as reason:
                 _LOG.error("no sandbox: suspect rows are worked on one by one", reason=str(reason))
                 death = None
             if death is None:  # each survived alone
                 yield from ((one, None) for one in _singly(part))
                 return
-            if death.row > 0:
-                yield from self._tried(_rows(part, np.arange(death.row)), settle, attend)
-            yield self._convicted(_rows(part, np.arange(death.row, death.row + 1)), death)
+            yield from self._around(part, death, settle, attend)
             part = _rows(part, np.arange(death.row + 1, len(part)))
+
+    def _around(
+        self, part: Batch, death: Death, settle: Callable[[], None], attend: Callable[[], None]
+    ) -> Iterator[Part]:
+        """The rows up to the one that was in work at a death, and that one."""
+        if death.row > 0:
+            yield from self._tried(_rows(part, np.arange(death.row)), settle, attend)
+        one = _rows(part, np.arange(death.row, death.row + 1))
+        if len(part) > 1:  # it has died of it alone but once
+            settle()
+            try:
+                again = self._try(one, 1, attend)
+            except NoSandbox:
+                again = None
+            if again is None:
+                yield one, None
+                return
+            death = again
+        yield self._convicted(one, death)
 
     def _try(self, part: Batch, step: int, attend: Callable[[], None]) -> Death | None:
         death = self.sandbox.killed_by(part, step, lambda names: self._state(part, names), attend)
