@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from random import Random
 from typing import Any
 
@@ -80,29 +81,34 @@ def stall_commit(rig: Rig, random: Random) -> None:
 def in_doubt(rig: Rig, random: Random) -> None:
     """Commits succeed and the worker is told that they failed; deliveries fail before anything is committed."""
     while rig.goes_on():
-        kind, point = random.choice(
-            (("a commit whose answer is lost", "commit.after"), ("a delivery that fails", "flush.before"))
+        _start(
+            rig,
+            random,
+            {
+                f"flush.before=undone@{random.choice((2, 3, 4))}": "a delivery that fails",
+                f"commit.after=undone@{random.choice((5, 8))}": "a commit whose answer is lost",
+            },
         )
-        _stall(rig, random, kind, f"{point}=undone@{random.choice((3, 8))}")
         rig.wait(random.uniform(0.5, 2.0))
 
 
 def _strike(rig: Rig, random: Random, kind: str, armed: str) -> None:
     while rig.goes_on():
-        _stall(rig, random, kind, f"{armed}@{random.choice((3, 8))}")
+        _start(rig, random, {f"{armed}@{random.choice((3, 8))}": kind})
         rig.wait(_STALL_S + random.uniform(2.0, 4.0))
 
 
-def _stall(rig: Rig, random: Random, kind: str, armed: str) -> None:
-    """Start one worker anew with this failpoint, and wait until it is there."""
+def _start(rig: Rig, random: Random, faults: Mapping[str, str]) -> None:
+    """Start one worker anew with these failpoints, and wait until each is reached."""
     slot = random.randrange(rig.options.workers)
     rig.workers[slot].kill()
     log = rig.workers[slot].log.with_suffix(".points")
-    rig.start(
-        slot, patches=(_ARM,), environment={"CHAOS_FAILPOINTS": armed, "CHAOS_FAILPOINTS_LOG": str(log)}
-    )
+    environment = {"CHAOS_FAILPOINTS": ",".join(faults), "CHAOS_FAILPOINTS_LOG": str(log)}
+    rig.start(slot, patches=(_ARM,), environment=environment)
+    left = {armed.partition("=")[0]: kind for armed, kind in faults.items()}
     deadline = time.monotonic() + _REACHED_WITHIN_S
-    while not log.exists() and time.monotonic() < deadline and rig.goes_on():
+    while left and time.monotonic() < deadline and rig.goes_on():
         rig.wait(0.1)
-    if log.exists():
-        rig.fault(kind, slot)
+        for point in log.read_text().split() if log.exists() else ():
+            if point in left:
+                rig.fault(left.pop(point), slot)
