@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,12 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from stream_infer.cli.options import config_option, load_config
+from stream_infer.cli.rejects import parse_since
 from stream_infer.errors import ModelRegistryError
 
 if TYPE_CHECKING:
+    from stream_infer.model_history import Stretch
     from stream_infer.model_registry.registry import Catalogue, ModelRegistry, ModelVersion
 
 __all__ = ["command"]
+
+_TIMEOUT_S = 10.0
 
 
 def _registry_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -126,6 +132,35 @@ def promote(registry: ModelRegistry, version: str, alias: str) -> None:
 def rollback(registry: ModelRegistry, alias: str, version: str | None) -> None:
     """Let an alias mean an earlier version again."""
     _point(registry, alias, version or _before(registry, registry.resolve(alias)))
+
+
+@command.command()
+@config_option
+@click.option("--since", metavar="TIME", help="Newer than this: 90s, 15m, 2h, 7d ago, or 2026-01-31T12:00.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def history(config_path: Path, since: str | None, *, as_json: bool) -> None:
+    """List which offsets of which partition each version scored, as the scored topic says."""
+    from stream_infer.build.events import schemas_of  # noqa: PLC0415
+    from stream_infer.model_history import HistoryReader  # noqa: PLC0415
+    from stream_infer.topic_reader import TopicReader  # noqa: PLC0415
+
+    config = load_config(config_path)
+    kafka, topic = config.kafka, config.output.scored_topic
+    client, extra = kafka.client_settings(), kafka.consumer_settings()
+    reader = TopicReader.open(client, extra, topic, "output.scored_topic", _TIMEOUT_S)
+    try:
+        spans = reader.spans(parse_since(since, time.time()) if since else -1)
+        for stretch in HistoryReader(schemas_of(config)).stretches(reader.chunks(spans)):
+            click.echo(json.dumps(asdict(stretch)) if as_json else _stretch_line(stretch))
+    finally:
+        reader.close()
+
+
+def _stretch_line(stretch: Stretch) -> str:
+    offsets = f"{stretch.first}-{stretch.last}"
+    return (
+        f"[{stretch.partition}] {offsets:>24}  {stretch.events:>12,} events  {stretch.name} {stretch.version}"
+    )
 
 
 def _point(registry: ModelRegistry, alias: str, version: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -14,7 +16,7 @@ import pytest
 from stream_infer.model_registry.directory import DirectoryRegistry
 from stream_infer.models.artifact import Artifact
 from tests.kafka.conftest import Rows
-from tests.kafka.deployment import Deployment, WorkerProcess
+from tests.kafka.deployment import PROGRAM, Deployment, WorkerProcess
 from tests.kafka.test_worker import sending
 
 pytestmark = pytest.mark.kafka
@@ -52,6 +54,13 @@ def wait_until(true: Callable[[], bool], worker: WorkerProcess) -> None:
         time.sleep(0.02)
 
 
+def history(deployment: Deployment) -> list[dict[str, Any]]:
+    """What `stream-infer model history` says."""
+    command = [PROGRAM, "model", "history", "-c", deployment.config, "--json"]
+    told = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [json.loads(line) for line in told.stdout.splitlines()]
+
+
 def facts(worker: WorkerProcess) -> dict[str, Any]:
     return dict(worker.status().get("facts", {}))
 
@@ -84,6 +93,10 @@ def test_a_swap_under_load(
             seen.append(event["model_version"])
     assert all(seen in (["1", "2"], ["2"]) for seen in versions.values()), versions
     assert ["1", "2"] in versions.values() or killed
+    stretches = history(deployment)
+    assert sum(stretch["events"] for stretch in stretches) == 6300
+    for partition, seen in versions.items():
+        assert [s["version"] for s in stretches if s["partition"] == partition] == seen
     assert worker.stop() == 0
 
 
