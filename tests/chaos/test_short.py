@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.cluster import Cluster
+from tests.chaos.hunt import caught, hunt_one
+from tests.chaos.mutants import MUTANTS
 from tests.chaos.run import run_scenario, trained_model
 from tests.chaos.scenarios_composite import SHORT_FAULTS
 
@@ -47,3 +49,12 @@ def test_nothing_is_lost_doubled_or_torn(
     assert not report.violations, report.examples
     assert sum(report.faults.values()) >= SHORT_FAULTS
     assert report.events["scored"] + report.events["rejected"] >= report.events["acked"] > 1000
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", ["does-not-rewind", "swallows-a-fence"])
+def test_a_wrong_worker_is_found_out(cluster: Cluster, model: Path, name: str, tmp_path: Path) -> None:
+    """Two of all (``python -m tests.chaos mutants``), so that the checks above are known to find something."""
+    report = hunt_one(MUTANTS[name], cluster, model, tmp_path, duration_s=8.0, seed=_SEED)
+
+    assert caught(MUTANTS[name], report), f"{report.violations} {report.error}"
