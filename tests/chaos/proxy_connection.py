@@ -115,6 +115,8 @@ class ProxyConnection:
 
 
 async def _send(writer: asyncio.StreamWriter, frame: bytes) -> None:
+    if writer.is_closing():
+        return
     with suppress(OSError):  # the other side is gone; who reads from it sees that
         writer.write(len(frame).to_bytes(4, "big") + frame)
         await writer.drain()
