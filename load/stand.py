@@ -28,7 +28,7 @@ PARTITIONS = 4
 _PROGRAM = Path(sys.executable).parent / "stream-infer"
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _FILL_AT_ONCE = 20_000
-_READY_S = 120.0
+_READY_S = 300.0
 _PORT = re.compile(r"control port=(\d+)\n")
 _NUMBERS = itertools.count()
 
