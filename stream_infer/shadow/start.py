@@ -6,11 +6,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from confluent_kafka import KafkaException
+
+from stream_infer.delivery.delivery import error_of
+from stream_infer.log import get_logger
 from stream_infer.restore import StartPolicy
 from stream_infer.shadow.pairing import Beside
 from stream_infer.shadow.standing import Seeker, Standing, Start
 
 __all__ = ["PrimaryGuide", "Range", "ShadowStart"]
+
+_LOG = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +88,15 @@ class PrimaryGuide:
         return self._seeker.beside(partition, paired_from)
 
     def decided(self, partitions: Iterable[int]) -> dict[int, tuple[int, Beside]]:
-        """The offset below which the primary is done, and ends behind all that it wrote of those events."""
-        return self._standing.decided(partitions)
+        """The offset below which the primary is done, and ends behind all that it wrote of those events.
+
+        Nothing where the brokers do not answer now: it is asked again.
+        """
+        try:
+            return self._standing.decided(partitions)
+        except KafkaException as failure:
+            _LOG.warning("how far the primary is cannot be asked", reason=error_of(failure).str())
+            return {}
 
     def stop_at(self, partition: int) -> int | None:
         """Where a partition ends, exclusive; None: never. A partition that came later has nothing in a range."""

@@ -14,9 +14,14 @@ from typing import Any
 
 import fastavro
 import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions
 
 from stream_infer.avro import schemas as own_schemas
+from stream_infer.build.shadow import shadow_config
+from stream_infer.checks import require
+from stream_infer.config import load
 from stream_infer.data import sample_path
+from stream_infer.errors import BrokerError
 from tests.kafka.conftest import Rows
 from tests.kafka.deployment import PROGRAM, Deployment, Outcome, stop_reading_at_end
 from tests.kafka.test_worker import mixed
@@ -24,6 +29,9 @@ from tests.kafka.test_worker import mixed
 pytestmark = pytest.mark.kafka
 
 Deploy = Callable[..., Deployment]
+LITTLE = 1_048_576
+"""Memory for what waits, so little that partitions are paused on the way."""
+
 _COMPARISON = fastavro.parse_schema(json.loads(own_schemas.text("comparison")))
 
 
@@ -120,19 +128,24 @@ def sending(deployment: Deployment, events: list[Any], rate: float) -> threading
 def test_each_result_of_the_worker_is_paired_once(
     deploy: Deploy, rows: Rows, candidate: Path, protocol: str
 ) -> None:
+    """Two shadows share the partitions; whichever protocol, those of all topics come together."""
     deployment = shadowed(deploy, candidate, kafka={"group_protocol": protocol})
     deployment.send(mixed(rows(1500), 100))
     deployment.start()
-    shadow = deployment.start("shadow")
+    first = deployment.start("shadow")
+    second = deployment.start("shadow")
     deployment.send(mixed(rows(1500, start=1500), 100))
     wait_compared(deployment)
-    metrics = shadow.get("metrics").text
-    code = shadow.stop()
+    metrics = [shadow.get("metrics").text for shadow in (first, second)]
+    shares = [set(shadow.status()["facts"]["owned"]) for shadow in (first, second)]
+    codes = [first.stop(), second.stop()]
     found = both(deployment, candidate)
     neither = [pair for pair in found.pairs if pair["primary"]["error"] and pair["shadow"]["error"]]
     flipped = [pair for pair in found.pairs if pair["agreement"] is False]
 
-    assert code == 0
+    assert codes == [0, 0]
+    assert shares[0] | shares[1] == {0, 1, 2}
+    assert shares[0] & shares[1] == set()
     assert {(p["source_partition"], p["source_offset"]) for p in found.pairs} == found.results
     assert len(found.pairs) == 3030
     assert len(neither) == 30
@@ -143,14 +156,14 @@ def test_each_result_of_the_worker_is_paired_once(
         for pair in flipped
         for side in ("primary", "shadow")
     )
-    assert "stream_infer_compared_total" in metrics
-    assert 'outcome="neither"} 30.0' in metrics
+    assert all("stream_infer_compared_total" in text for text in metrics)
 
 
 def test_kill_9_of_worker_and_shadow_and_rebalances_of_both(
     deploy: Deploy, rows: Rows, candidate: Path
 ) -> None:
-    deployment = shadowed(deploy, candidate, partitions=4, state={"flush_interval_s": 0.5})
+    settings = {"state": {"flush_interval_s": 0.5}, "shadow": {"held_bytes": LITTLE}}
+    deployment = shadowed(deploy, candidate, partitions=4, **settings)
     slot = {"DELIVERY__SLOT": "0"}
     worker = deployment.start(**slot)
     shadows = [deployment.start("shadow"), deployment.start("shadow", ready=False)]
@@ -189,7 +202,9 @@ def test_a_shadow_that_starts_at_the_end_misses_nothing_after_it(
 def test_repeats_of_an_at_least_once_worker_are_paired_once(
     deploy: Deploy, rows: Rows, candidate: Path
 ) -> None:
-    deployment = shadowed(deploy, candidate, delivery={"mode": "at_least_once"})
+    deployment = shadowed(
+        deploy, candidate, delivery={"mode": "at_least_once"}, shadow={"held_bytes": LITTLE}
+    )
     first = deployment.start()
     thread = sending(deployment, rows(4000), 2000)
     time.sleep(1.0)
@@ -223,3 +238,18 @@ def test_a_backtest_goes_over_a_range_and_ends(deploy: Deploy, rows: Rows, candi
     assert code == 0, again.text()
     assert {(p["source_partition"], p["source_offset"]) for p in found.pairs} == inside
     assert "backtest" in again.text()
+
+
+def test_topics_of_unequal_size_are_refused_with_what_mends_it(
+    deploy: Deploy, candidate: Path, kafka: str
+) -> None:
+    deployment = shadowed(deploy, candidate, partitions=2)
+    admin = AdminClient({"bootstrap.servers": kafka})
+    grown = admin.create_partitions([NewPartitions(f"{deployment.topic}.scored", 3)])
+    grown[f"{deployment.topic}.scored"].result(30)
+    config = load(deployment.config, {})
+
+    with pytest.raises(
+        BrokerError, match=r"scored has 3 partitions, but .* has 2\. `stream-infer topics create"
+    ):
+        require(shadow_config(config), deployment.config)
