@@ -28,6 +28,7 @@ Examples:
 What runs, each in a process of its own, all on 127.0.0.1:
   producer ─▶ server-metrics ─▶ worker ─▶ server-metrics.scored ─▶ this view
                                    └────▶ server-metrics.rejected
+  shadow: the same events and what the worker said of them ─▶ server-metrics.compared ─▶ verdict, report
 """
 
 
@@ -55,6 +56,16 @@ What runs, each in a process of its own, all on 127.0.0.1:
     help="A model that stream-infer train made; default: one is trained on the data's training rows, and kept.",
 )
 @click.option(
+    "--candidate",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The shadow's model; default: one of another family, trained as the first is.",
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the report on the shadow goes; default: the cache, beside the models.",
+)
+@click.option(
     "--partitions", type=click.IntRange(1, 64), default=4, show_default=True, help="Partitions of each topic."
 )
 @click.option(
@@ -79,7 +90,8 @@ def command(
     Starts an Apache Kafka and a schema registry on this machine (no Docker, no Java needed; the first call downloads
     about 205 MB), trains a model on real server metrics (once), and lets a producer publish the rows that the model
     has not seen, as Avro, in time order. The worker scores them exactly once; a live view shows what it
-    finds, and whether experts had labelled it.
+    finds, and whether experts had labelled it. A second model scores beside it, as its shadow; what both say is
+    compared event by event, judged, and written up as a page.
 
     Ends by itself, or by Ctrl-C, with a summary for which every record was read back. Nothing is left behind.
 

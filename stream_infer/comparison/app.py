@@ -231,7 +231,6 @@ def _app(given: AppSettings) -> faust.App:
         datadir=given.data_dir,
         processing_guarantee="at_least_once",
         consumer_auto_offset_reset="earliest",
-        consumer_group_instance_id="compare",
         broker_session_timeout=10.0,
         broker_heartbeat_interval=3.0,
         topic_replication_factor=given.replication_factor,

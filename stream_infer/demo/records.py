@@ -21,12 +21,15 @@ _HEADER_BYTES = 5
 
 @dataclass(frozen=True)
 class Topics:
-    """The four topics of the demo."""
+    """The topics of the demo."""
 
     input: str = "server-metrics"
     scored: str = "server-metrics.scored"
     rejected: str = "server-metrics.rejected"
     state: str = "demo.state"
+    compared: str = "server-metrics.compared"
+    shadow_state: str = "demo-shadow.state"
+    verdicts: str = "server-metrics.verdicts"
 
 
 @dataclass(frozen=True, slots=True)

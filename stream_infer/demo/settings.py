@@ -15,13 +15,16 @@ _DEFAULT_DURATION_S = 60.0
 
 @dataclass(frozen=True)
 class Settings:
-    """``rate`` is in events per second, 0 = as fast as possible. ``broken`` is a share. ``model`` None = train one.
+    """``rate`` is in events per second, 0 = as fast as possible. ``broken`` is a share.
 
-    ``events`` None = about a minute's worth. ``keep``: leave the folder with data and logs behind.
+    ``model`` and ``candidate``: None = train one. ``events`` None = about a minute's worth. ``report``: None = in the
+    user's cache. ``keep``: leave the folder with data and logs behind.
     """
 
     data: Path
     model: Path | None = None
+    candidate: Path | None = None
+    report: Path | None = None
     events: int | None = None
     rate: float = DEFAULT_RATE
     partitions: int = 4

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,8 @@ from rich.text import Text
 
 from stream_infer.demo.alarms import Alarm
 from stream_infer.demo.audit import Audit
-from stream_infer.demo.view import LABELS, moment, said_features
+from stream_infer.demo.comparing import Compared
+from stream_infer.demo.view import LABELS, VERDICTS, moment, said_features
 from stream_infer.models.evaluate import Quality
 
 __all__ = ["Summary"]
@@ -23,7 +25,8 @@ class Summary:
     """What is to be said at the end.
 
     ``latency_ms`` of all scored events; ``quality`` None without labels; ``paced`` False = as fast as possible;
-    ``strongest``: the alarms farthest over their thresholds.
+    ``strongest``: the alarms farthest over their thresholds; ``compared``: what the shadow came to, ``report`` the
+    page on it.
     """
 
     audit: Audit
@@ -32,13 +35,15 @@ class Summary:
     seconds: float
     paced: bool
     strongest: tuple[Alarm, ...] = ()
+    compared: Compared = field(default_factory=Compared)
+    report: Path | None = None
 
     @property
     def exit_code(self) -> int:
         """0 when every event ended exactly once, else 1."""
         return 0 if self.audit.is_sound else 1
 
-    def as_dict(self) -> dict[str, int | float | None]:
+    def as_dict(self) -> dict[str, int | float | str | None]:
         """Return the figures for ``--json``; null = cannot be said."""
         audit = self.audit
         return {
@@ -55,6 +60,10 @@ class Summary:
             if self.quality is None or self.quality.vus_pr is None
             else round(self.quality.vus_pr, 4),
             "anomalies": audit.anomalies,
+            "compared": self.compared.compared,
+            "agreement": None if self.compared.agreement is None else round(self.compared.agreement, 4),
+            "verdict": self.compared.verdict,
+            "report": None if self.report is None else str(self.report),
         }
 
     def print(self, console: Console) -> None:
@@ -64,6 +73,7 @@ class Summary:
             ("accounts", self._accounts()),
             ("latency", self._latency()),
             ("detection", self._detection()),
+            ("shadow", self._shadow()),
         ]
         if self.audit.rejects:
             kinds = ", ".join(f"{name} {count:,}" for name, count in self.audit.rejects.most_common())
@@ -108,6 +118,17 @@ class Summary:
         )
         said += "read_committed consumer"
         return said if self.paced else f"{said}; at full speed that is mostly waiting in the input topic"
+
+    def _shadow(self) -> Text:
+        compared = self.compared
+        if compared.agreement is None:
+            return Text("nothing was compared")
+        return Text.assemble(
+            f"{compared.compared:,} events compared, agreement {compared.agreement:.1%}; ",
+            (compared.verdict, VERDICTS[compared.verdict]),
+            f": {compared.reason}",
+            f" (report: {self.report})" if self.report else "",
+        )
 
     def _detection(self) -> str:
         quality, anomalies = self.quality, f"{self.audit.anomalies:,} anomalies"

@@ -17,18 +17,22 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_infer.demo.alarms import Alarm
+from stream_infer.demo.comparing import Compared
 from stream_infer.demo.pages import WorkerFigures
 from stream_infer.demo.watch import Seen
 
-__all__ = ["LABELS", "LiveView", "PlainProgress", "moment", "said_features"]
+__all__ = ["LABELS", "VERDICTS", "LiveView", "PlainProgress", "moment", "said_features"]
 
 LABELS = {"hit": ("✓ hit", "green"), "false": ("✗ false", "yellow"), "none": ("-", "dim")}
 """What the labels say of an alarm -> how it is shown, and its style."""
 
+VERDICTS = {"undecided": "dim", "promote": "bold green", "keep": "bold red"}
+"""Verdict on the shadow -> its style."""
+
 _BARS = "▁▂▃▄▅▆▇█"
 _PARTS = " ▏▎▍▌▋▊▉█"
 _WIDE = 110
-_FIGURES_ROWS, _ACCOUNTS_ROWS, _FOOT_ROWS, _FRAME_ROWS = 5, 6, 1, 3
+_FIGURES_ROWS, _ACCOUNTS_ROWS, _FOOT_ROWS, _FRAME_ROWS = 5, 7, 1, 3
 _SCALE_CELLS = 8
 _PLAIN_EVERY_S = 5.0
 _STRANGEST = 10.0
@@ -52,17 +56,17 @@ class LiveView:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def update(self, seen: Seen, worker: WorkerFigures, *, ending: bool) -> None:
+    def update(self, seen: Seen, worker: WorkerFigures, compared: Compared, *, ending: bool) -> None:
         """Draw what is known now."""
-        self._live.update(self._drawn(seen, worker, ending=ending), refresh=True)
+        self._live.update(self._drawn(seen, worker, compared, ending=ending), refresh=True)
 
-    def _drawn(self, seen: Seen, worker: WorkerFigures, *, ending: bool) -> Layout:
+    def _drawn(self, seen: Seen, worker: WorkerFigures, compared: Compared, *, ending: bool) -> Layout:
         width, height = self._console.size
         layout = Layout()
         layout.split_column(
             Layout(self._figures(seen, worker, width), size=_FIGURES_ROWS),
             Layout(_alarms(seen, width, height - _FIGURES_ROWS - _ACCOUNTS_ROWS - _FOOT_ROWS - _FRAME_ROWS)),
-            Layout(_accounts(seen), size=_ACCOUNTS_ROWS),
+            Layout(_accounts(seen, compared), size=_ACCOUNTS_ROWS),
             Layout(self._foot(ending=ending), size=_FOOT_ROWS),
         )
         return layout
@@ -128,7 +132,7 @@ class PlainProgress:
     def __exit__(self, *_: object) -> None:
         """Nothing is open."""
 
-    def update(self, seen: Seen, worker: WorkerFigures, *, ending: bool) -> None:
+    def update(self, seen: Seen, worker: WorkerFigures, compared: Compared, *, ending: bool) -> None:
         """Say where things stand, if it is time to."""
         if time.monotonic() - self._said_s < _PLAIN_EVERY_S:
             return
@@ -139,7 +143,7 @@ class PlainProgress:
             f"{seen.inputs:,} of {self._events_count:,} events{', ending' if ending else ''}: {seen.per_s:,.0f}/s, "
             f"p50 {_ms(seen.p50_ms)}, p99 {_ms(seen.p99_ms)}, lag {worker.lag_events:,.0f}, "
             f"batch {worker.batch_events:,.1f}, {seen.rejected} rejected, {seen.alarm_count} alarms, "
-            f"{seen.events_found} of {seen.events_seen} labelled events found{said}",
+            f"{seen.events_found} of {seen.events_seen} labelled events found{said}; {_shadow(compared).plain}",
             file=self._console.file,
             flush=True,
         )
@@ -181,7 +185,20 @@ def _alarms(seen: Seen, width: int, rows: int) -> Panel:
     return Panel(waiting, title=title, box=box.ROUNDED, border_style="red" if seen.alarms else "dim")
 
 
-def _accounts(seen: Seen) -> Panel:
+def _shadow(compared: Compared) -> Text:
+    """Say what the comparison with the shadow has come to."""
+    if compared.agreement is None:
+        return Text("shadow: nothing compared yet", style="dim")
+    return Text.assemble(
+        "shadow: ",
+        (f"{compared.compared:,}", "bold"),
+        f" compared · agreement {compared.agreement:.1%} · ",
+        (compared.verdict, VERDICTS[compared.verdict]),
+        (f": {compared.reason}", "dim"),
+    )
+
+
+def _accounts(seen: Seen, compared: Compared) -> Panel:
     in_work = max(0, seen.inputs - seen.outcomes)
     first = Text.assemble(
         (f"{seen.inputs:,}", "bold"),
@@ -200,9 +217,10 @@ def _accounts(seen: Seen) -> Panel:
     errors = " · ".join(f"{name} {count}" for name, count in seen.reject_errors) or "none yet"
     third = Text(f"rejected: {errors}", style="dim")
     fourth = Text(f"the last because {seen.last_reject}" if seen.last_reject else "", style="dim")
-    for line in (first, second, third, fourth):
+    fifth = _shadow(compared)
+    for line in (first, second, third, fourth, fifth):
         line.no_wrap, line.overflow = True, "ellipsis"
-    return Panel(Group(first, second, third, fourth), box=box.ROUNDED, border_style="dim")
+    return Panel(Group(first, second, third, fourth, fifth), box=box.ROUNDED, border_style="dim")
 
 
 def _scale(alarm: Alarm) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stream_infer.demo.comparing import BLOCK_S, MINIMUM_EVENTS
 from stream_infer.demo.records import Topics
 
 __all__ = ["APP_ID", "Surroundings", "worker_settings"]
@@ -14,7 +15,7 @@ __all__ = ["APP_ID", "Surroundings", "worker_settings"]
 APP_ID = "demo"
 
 _TEXT = """\
-# The worker of the demo. `stream-infer config example` explains every setting.
+# Worker and shadow of the demo. `stream-infer config example` explains every setting.
 
 [app]
 id = {app}
@@ -42,6 +43,20 @@ topic = {state}
 [model]
 path = {model}
 
+[shadow]
+id = {shadow}
+model = {candidate}
+comparison_topic = {compared}
+state_topic = {shadow_state}
+start = "earliest"
+port = 0
+
+[compare]
+topic = {compared}
+verdict_topic = {verdicts}
+minimum_events = {minimum_events}
+block_s = {block_s}
+
 [control]
 port = 0
 """
@@ -55,11 +70,12 @@ class Surroundings:
     registry_url: str
     topics: Topics
     model: Path
+    candidate: Path
 
 
 def worker_settings(surroundings: Surroundings, features: Sequence[str]) -> str:
-    """Return the text of the worker's TOML file; ``features`` are paths in the event."""
-    texts = {
+    """Return the text of the TOML file of worker and shadow; ``features`` are paths in the event."""
+    texts: dict[str, str | int] = {
         "app": APP_ID,
         "servers": surroundings.bootstrap_servers,
         "registry": surroundings.registry_url,
@@ -68,6 +84,13 @@ def worker_settings(surroundings: Surroundings, features: Sequence[str]) -> str:
         "rejected": surroundings.topics.rejected,
         "state": surroundings.topics.state,
         "model": str(surroundings.model.resolve()),
+        "candidate": str(surroundings.candidate.resolve()),
+        "compared": surroundings.topics.compared,
+        "shadow_state": surroundings.topics.shadow_state,
+        "verdicts": surroundings.topics.verdicts,
+        "shadow": f"{APP_ID}-shadow",
+        "minimum_events": MINIMUM_EVENTS,
+        "block_s": BLOCK_S,
     }
     # A JSON text is a TOML text as well.
     quoted = {name: json.dumps(text) for name, text in texts.items()}

@@ -15,6 +15,7 @@ from rich.console import Console
 from stream_infer.config.sections import Config
 from stream_infer.demo.alarms import Alarm, Alarms
 from stream_infer.demo.audit import Audit, measured
+from stream_infer.demo.comparing import Compared
 from stream_infer.demo.pages import WorkerFigures
 from stream_infer.demo.records import ScoredRecord, Topics
 from stream_infer.demo.steps import Steps
@@ -23,6 +24,8 @@ from stream_infer.demo.view import LiveView, PlainProgress
 from stream_infer.demo.watch import Seen
 from stream_infer.demo.worker_settings import Surroundings, worker_settings
 from stream_infer.models.dataset import Dataset
+
+COMPARED = Compared(1200, 1180, 0.987, "promote", "the candidate is right more often")
 
 
 def dataset(labels: list[int]) -> Dataset:
@@ -165,6 +168,7 @@ def test_scores_are_measured_in_time_order_whatever_order_they_came_in() -> None
 
 def test_the_json_summary_has_the_promised_keys() -> None:
     summary = Summary(account(4, [0, 1, 2, 3]), None, np.array([1.0, 2.0, 3.0, 100.0]), 2.0, paced=True)
+    summary = replace(summary, compared=COMPARED, report=Path("r.html"))
     told = json.loads(json.dumps(summary.as_dict()))
     assert list(told) == [
         "events",
@@ -178,21 +182,37 @@ def test_the_json_summary_has_the_promised_keys() -> None:
         "latency_p99_ms",
         "vus_pr",
         "anomalies",
+        "compared",
+        "agreement",
+        "verdict",
+        "report",
     ]
     assert told["events_per_second"] == 2.0
     assert told["latency_p50_ms"] == 2.5
     assert told["vus_pr"] is None
+    assert (told["compared"], told["agreement"], told["verdict"]) == (1180, 0.987, "promote")
 
 
 def test_at_full_speed_the_summary_says_what_latency_means() -> None:
     for paced in (True, False):
         console = Console(file=io.StringIO(), width=80)
         alarms = tuple(busy(2).alarms)
-        Summary(account(1, [0]), None, np.array([5.0]), 1.0, paced=paced, strongest=alarms).print(console)
+        Summary(
+            account(1, [0]),
+            None,
+            np.array([5.0]),
+            1.0,
+            paced=paced,
+            strongest=alarms,
+            compared=COMPARED,
+            report=Path("r.html"),
+        ).print(console)
         text = console.file.getvalue()  # type: ignore[attr-defined]
         assert ("waiting in the input topic" in text) is not paced
         assert "stream-infer train" in text
-        assert text.count("\n") == 12, "nothing is folded where there is no terminal"
+        assert "1,180 events compared, agreement 98.7%; promote: the candidate is right more often" in text
+        assert "(report: r.html)" in text
+        assert text.count("\n") == 13, "nothing is folded where there is no terminal"
         assert not any(line.endswith(" ") for line in text.splitlines())
 
 
@@ -223,13 +243,14 @@ def test_the_view_fits_the_terminal(width: int, height: int, seen: Seen) -> None
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True)
     view = LiveView(console, 200_000, "http://127.0.0.1:12345/metrics · Kafka 127.0.0.1:23456")
     worker = WorkerFigures("running", 1234.0, 56.7, 12.3, 3e8, 0.5)
-    lines = console.render_lines(view._drawn(seen, worker, ending=False))
+    lines = console.render_lines(view._drawn(seen, worker, COMPARED, ending=False))
     assert len(lines) == height
     for line in lines:
         assert sum(segment.cell_length for segment in line) <= width
     text = "\n".join("".join(segment.text for segment in line) for line in lines)
     if width >= 80:
         assert f"{seen.scored:,} scored + {seen.rejected:,} rejected" in text
+        assert "shadow: 1,180 compared · agreement 98.7% · promote" in text
     if seen.alarms and width >= 80:
         assert "✓ hit" in text
         assert "machine-w" in text
@@ -238,22 +259,24 @@ def test_the_view_fits_the_terminal(width: int, height: int, seen: Seen) -> None
 def test_plain_progress_says_a_line_at_a_time() -> None:
     console = Console(file=io.StringIO(), width=80)
     progress = PlainProgress(console, 100)
-    progress.update(busy(1), WorkerFigures(), ending=False)
+    progress.update(busy(1), WorkerFigures(), COMPARED, ending=False)
     assert console.file.getvalue() == ""  # type: ignore[attr-defined] # too early
     progress._said_s -= 60
-    progress.update(busy(1), WorkerFigures(), ending=False)
+    progress.update(busy(1), WorkerFigures(), COMPARED, ending=False)
     said = console.file.getvalue()  # type: ignore[attr-defined]
     assert said.count("\n") == 1, "not folded at the width of a terminal that is not there"
     assert "123,456 of 100 events" in said
+    assert "shadow: 1,180 compared" in said
 
 
 def test_the_worker_settings_load() -> None:
-    surroundings = Surroundings("127.0.0.1:1", "http://127.0.0.1:2", Topics(), Path("m"))
+    surroundings = Surroundings("127.0.0.1:1", "http://127.0.0.1:2", Topics(), Path("m"), Path("c"))
     config = Config.model_validate(
         tomllib.loads(worker_settings(surroundings, ["metrics.a", 'metrics.quoted"name']))
     )
     assert config.input.features == ("metrics.a", 'metrics.quoted"name')
     assert config.control.port == 0
+    assert (config.shadow.start, config.compare.topic) == ("earliest", config.shadow.comparison_topic)
 
 
 def test_steps_are_lines_where_there_is_no_terminal() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream_infer.demo.trained import cached_model, is_whole, require_fit
+from stream_infer.demo.trained import CANDIDATE_TRAINING, TRAINING, cached_model, is_whole, require_fit
 from stream_infer.errors import ModelError
 from stream_infer.models.dataset import Dataset
 from stream_infer.models.train import train
@@ -30,9 +30,10 @@ def test_the_place_of_a_model_follows_the_data(tmp_path: Path, monkeypatch: pyte
     one.write_bytes(b"rows")
     same.write_bytes(b"rows")
     other.write_bytes(b"other rows")
-    assert cached_model(one) == cached_model(same)
-    assert cached_model(one) != cached_model(other)
-    assert cached_model(one).is_relative_to(tmp_path / "cache")
+    assert cached_model(one, TRAINING) == cached_model(same, TRAINING)
+    assert cached_model(one, TRAINING) != cached_model(other, TRAINING)
+    assert cached_model(one, TRAINING) != cached_model(one, CANDIDATE_TRAINING)
+    assert cached_model(one, TRAINING).is_relative_to(tmp_path / "cache")
 
 
 def test_a_damaged_model_is_thrown_away(model: Path, tmp_path: Path) -> None:
@@ -48,6 +49,6 @@ def test_a_damaged_model_is_thrown_away(model: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_of_other_features_is_refused_before_anything_starts(model: Path) -> None:
-    require_fit(model, ("c", "b", "a"))
+    require_fit("--model", model, ("c", "b", "a"))
     with pytest.raises(ModelError, match="takes b, which the data has no column for"):
-        require_fit(model, ("a", "c"))
+        require_fit("--model", model, ("a", "c"))
