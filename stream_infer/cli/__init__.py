@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "Train a model on a file of rows.",
     "score": "Score a file of rows with a model.",
     "evaluate": "Compare scores with labels.",
+    "calibrate": "Set a model's thresholds anew by recent data.",
     "model": "List, register, promote and roll back the versions of a model.",
     "compare": "Watch or report what primary and shadow say of the same events, and the verdict.",
     "comparison": "Export the comparison topic to a file.",

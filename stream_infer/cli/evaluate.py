@@ -17,7 +17,7 @@ from stream_infer.cli.data_options import (
 )
 
 if TYPE_CHECKING:
-    from stream_infer.models.evaluate import EntityQuality, Quality, ScoredRows
+    from stream_infer.models.evaluate import Cause, EntityQuality, Quality, ScoredRows
 
 __all__ = ["command"]
 
@@ -26,6 +26,7 @@ _EXAMPLES = """\b
 Examples:
   stream-infer evaluate --scores scores.parquet
   stream-infer evaluate --data metrics.parquet --model models/metrics --root-causes causes.csv --json
+  stream-infer evaluate --data metrics.parquet --family forecast --family pca --holdout
 """
 
 
@@ -36,9 +37,29 @@ Examples:
     "--model", "model_path", type=click.Path(path_type=Path), help="With --data: the model to score it with."
 )
 @click.option(
+    "--family",
+    "families",
+    multiple=True,
+    type=click.Choice(["forecast", "pca", "autoencoder", "ensemble"]),
+    help="With --data: train this family and measure it; several times for one table of several.",
+)
+@click.option(
+    "--holdout",
+    is_flag=True,
+    help="With --family: train on each half of the entities too, and measure on the half left out.",
+)
+@click.option(
     "--split",
     metavar="VALUE",
     help="With --data: the rows to score; default: test where the file has such rows.",
+)
+@click.option("--train-split", metavar="VALUE", help="With --family: the rows to train on; default: train.")
+@click.option(
+    "--threshold-quantile",
+    type=click.FloatRange(0.5, 1, max_open=True),
+    default=0.985,
+    show_default=True,
+    help="With --family: as of stream-infer train.",
 )
 @click.option(
     "--root-causes",
@@ -54,17 +75,34 @@ def command(**options: Any) -> None:
     VUS-PR and AUC-PR per entity and their means, a random score's beside them; how many labelled events have at least
     one anomaly in them; how many alerts touch no event (false alarms), per entity and day; and, with
     --root-causes, how many of the marked features are among the three named at an event's highest score.
+    With --family, the same for several kinds of model, in one table.
     Point-adjusted measures are left out: a random score does well in them.
     """
     require_train_extra()
     from stream_infer.models.evaluate import evaluate, read_causes  # noqa: PLC0415 (slow)
 
     causes = read_causes(options["root_causes"]) if options["root_causes"] else []
+    if options["families"]:
+        _compare_families(options, causes)
+        return
     quality = evaluate(_scored(options), causes)
     if options["as_json"]:
         click.echo(json.dumps(quality.to_dict()))
     else:
         _print_table(quality)
+
+
+def _compare_families(options: dict[str, Any], causes: list[Cause]) -> None:
+    from stream_infer.cli.family_table import measure_families, print_families  # noqa: PLC0415 (slow)
+
+    if not options["data_path"] or options["scores"] or options["model_path"]:
+        raise click.UsageError("--family goes with --data FILE, and with neither --scores nor --model")
+    measured, unseen = measure_families(options["data_path"], options, causes)
+    if options["as_json"]:
+        left = {family: quality.to_dict() for family, quality in unseen.items()}
+        click.echo(json.dumps({"families": [one.to_dict() for one in measured], "left_out": left}))
+    else:
+        print_families(measured, unseen)
 
 
 def _scored(options: dict[str, Any]) -> ScoredRows:
@@ -77,7 +115,9 @@ def _scored(options: dict[str, Any]) -> ScoredRows:
     if scores_path and not (data_path or model_path):
         return read_scored(scores_path)
     if scores_path or not (data_path and model_path):
-        raise click.UsageError("give either --scores FILE, or --data FILE and --model DIRECTORY")
+        raise click.UsageError(
+            "give either --scores FILE, or --data FILE and --model DIRECTORY, or --data FILE and --family NAME"
+        )
     loaded = load_model(model_path)
     data = read_rows(data_path, options, loaded.manifest.features)
     rows = data.rows_of(options["split"] or ("test" if "test" in data.splits else None))

@@ -23,6 +23,7 @@ _SCALED_AWAY = 1e30
 _SCALE_MIN = 1e-9
 _SCALE_SHARE_MIN = 1e-3
 _THRESHOLD_SHARE_MIN = 1e-2
+_THRESHOLD_MIN = 1e-9
 
 
 def calibrate(
@@ -84,6 +85,4 @@ def thresholds(
     if found:
         threshold[profiles.fleet] = np.median(threshold[found])
         threshold[found] = np.maximum(threshold[found], _THRESHOLD_SHARE_MIN * threshold[profiles.fleet])
-    if not threshold[profiles.fleet] > 0:
-        threshold = np.maximum(threshold, _SCALE_MIN)
-    return replace(profiles, threshold=threshold)
+    return replace(profiles, threshold=np.maximum(threshold, _THRESHOLD_MIN))

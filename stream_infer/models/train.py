@@ -47,7 +47,7 @@ class Recipe:
     """
 
     family: str = "forecast"
-    threshold_quantile: float = 0.995
+    threshold_quantile: float = 0.985
     missing: Literal["impute", "reject"] = "impute"
     entity_rows_min: int = 100
     seed: int = 0

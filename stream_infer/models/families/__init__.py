@@ -20,7 +20,7 @@ __all__ = ["AUTO", "FAMILIES", "Fitting", "Part", "Series", "available", "fit_fa
 AUTO = "auto"
 
 FAMILIES: dict[str, tuple[Fit, ...]] = {
-    "forecast": (fit_forecast,),
+    "forecast": (fit_forecast, fit_outlook),
     "pca": (fit_subspace,),
     "autoencoder": (fit_autoencoder,),
     "ensemble": (fit_forecast, fit_outlook, fit_subspace),

@@ -124,7 +124,7 @@ class OwnForecast:
 
 def fit_forecast(series: Series, fitting: Fitting) -> Part:
     """Fit the forecast of a row from the four before it."""
-    term = Term(name="forecast", smoothing=0.1, clip=1000.0)
+    term = Term(name="forecast", smoothing=0.07, clip=1000.0)
     part = _fit(series, term, gap=0, usual_min=0.3)
     fitting.progress(1.0)
     return part
@@ -132,7 +132,7 @@ def fit_forecast(series: Series, fitting: Fitting) -> Part:
 
 def fit_outlook(series: Series, fitting: Fitting) -> Part:
     """Fit the forecast of a row from the sixth to the ninth before it: a shift surprises it for longer."""
-    term = Term(name="outlook", smoothing=0.1, clip=1000.0)
+    term = Term(name="outlook", smoothing=0.07, clip=1000.0)
     part = _fit(series, term, gap=OUTLOOK_GAP, usual_min=0.5)
     fitting.progress(1.0)
     return part

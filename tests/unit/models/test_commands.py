@@ -40,7 +40,10 @@ def model(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = call("train", "--data", rows, "--out", path, "--threshold-quantile", "0.99")
     assert result.exit_code == 0, result.output
     assert result.output.startswith("model smd ")
-    assert "12000 rows of 3 entities, 38 features, forecast, window 5, terms forecast" in result.output
+    assert (
+        "12000 rows of 3 entities, 38 features, forecast, window 10, terms forecast + outlook"
+        in result.output
+    )
     return path
 
 

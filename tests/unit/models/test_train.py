@@ -90,7 +90,7 @@ def test_calibration_makes_training_scores_usual(family: str) -> None:
 
 def test_scores_equal_the_recipe_written_out_in_numpy() -> None:
     data = made()
-    artifact = trained(data)
+    artifact = trained(data, family="ensemble")
     profiles, loaded = artifact.profiles, open_artifact(artifact, Placement())
 
     scores = scores_of(artifact, data, "train")
@@ -98,14 +98,15 @@ def test_scores_equal_the_recipe_written_out_in_numpy() -> None:
     for entity in range(2):
         raw = data.features[(data.entity == entity) & (data.split == 0)]
         z = fill_missing(standardised(raw, profiles.center[entity], profiles.spread[entity]))
-        errors = loaded.model.score(windows_of(z, 5, np.arange(len(z))))[:, 0].astype(float)
-        energy = np.minimum((errors / profiles.error_sd[entity, 0]) ** 2, 1000)
-        smooth = energy[0].copy()
-        expected = []
-        for row in energy:
-            smooth += 0.1 * (row - smooth)
-            expected.append(smooth.mean() / profiles.scale[entity, 0])
-        np.testing.assert_allclose(scores.score[data.entity[scores.rows] == entity], expected, rtol=1e-5)
+        errors = loaded.model.score(windows_of(z, artifact.manifest.window, np.arange(len(z)))).astype(float)
+        expected = np.zeros(len(z))
+        for term, rule in enumerate(artifact.manifest.terms):
+            energy = np.minimum((errors[:, term] / profiles.error_sd[entity, term]) ** 2, rule.clip)
+            smooth = energy[0].copy()
+            for row in range(len(z)):
+                smooth += rule.smoothing * (energy[row] - smooth)
+                expected[row] += smooth.mean() / profiles.scale[entity, term]
+        np.testing.assert_allclose(scores.score[data.entity[scores.rows] == entity], expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", ["forecast", "pca", "ensemble"])

@@ -34,6 +34,7 @@ def test_a_long_anomaly_with_a_dip_is_one_alert() -> None:
     ]  # fmt: skip
 
 
+@settings(deadline=None)
 @given(scores, st.integers(1, 5))
 def test_alerts_are_what_their_definition_says(score: list[float], release_rows: int) -> None:
     """Said of whole alerts, not of steps: where they start, where they stop, and what is between."""
