@@ -7,11 +7,11 @@ import json
 import random
 import signal
 import struct
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +23,7 @@ from stream_infer.errors import StalledError
 from tests.chaos.cluster import Cluster
 from tests.chaos.evidence import Sample
 from tests.chaos.ledger import Ledger
+from tests.chaos.options import Fault, Options, Start, settings_of
 from tests.chaos.process import ChaosWorker
 from tests.chaos.reader import OutputReader, Topics, offsets_of
 from tests.kafka.deployment import Deployment
@@ -34,51 +35,8 @@ _SAMPLE_EVERY_S = 2.0
 _RESTART_AFTER_S = 1.0
 _QUIET_WITHIN_S = 180.0
 _RESTARTS_MAX = 200
+_OPEN_ATTEMPTS = 4
 _READY_S = 300.0  # the first worker of a machine compiles
-_BASE: dict[str, dict[str, Any]] = {
-    "delivery": {"transaction_timeout_ms": 5_000},
-    "kafka.consumer": {},
-    "batch": {"max_events": 1000},
-}
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a run is set up; ``settings`` are sections of the workers' settings file.
-
-    ``proxied``: the workers are behind the proxies of the cluster's network, as clients ``slot-N.consumer`` and so on.
-    """
-
-    seed: int
-    protocol: str = "consumer"
-    duration_s: float = 60.0
-    workers: int = 3
-    partitions: int = 6
-    rate: float = 3_000.0
-    poison: float = 0.01
-    slots: bool = True
-    patches: tuple[str, ...] = ()
-    forked: bool = True
-    mutant: str = ""
-    proxied: bool = False
-    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Something done to the system, ``at_s`` (wall clock) after the epoch."""
-
-    at_s: float
-    kind: str
-    target: str
-
-
-@dataclass
-class Start:
-    """A worker about to start: what ``Rig.before_start`` may still change."""
-
-    slot: int
-    environment: dict[str, str]
 
 
 class Rig:
@@ -98,7 +56,7 @@ class Rig:
         self.closing = ExitStack()
         self.before_start: list[Callable[[Start], None]] = []
         self.deployment = Deployment(
-            cluster.servers, folder, model, options.partitions, settings=_settings(options)
+            cluster.servers, folder, model, options.partitions, settings=settings_of(options)
         )
         self.topics = Topics(self.deployment.app, options.partitions)
         self.ledger = Ledger(
@@ -130,11 +88,8 @@ class Rig:
         return self
 
     def _open(self) -> None:
-        self.deployment.open()
+        self._make_topics()
         self.clock.write_bytes(struct.pack("d", 0.0))
-        wanted = NewTopic(self.topics.manifest, 1, -1)
-        admin = AdminClient({"bootstrap.servers": self.cluster.servers})
-        admin.create_topics([wanted])[wanted.topic].result(30)
         for slot in range(self.options.workers):
             self.start(slot)
         for worker in self.workers:
@@ -343,6 +298,19 @@ class Rig:
             "settings": json.loads(json.dumps(self.deployment.settings)),
         }
 
+    def _make_topics(self) -> None:
+        """Brokers that have just been struck, on a slow machine, may need more time than the command gives them."""
+        for attempt in range(_OPEN_ATTEMPTS):
+            try:
+                self.deployment.open()
+                break
+            except subprocess.CalledProcessError:
+                if attempt == _OPEN_ATTEMPTS - 1:
+                    raise
+        wanted = NewTopic(self.topics.manifest, 1, -1)
+        admin = AdminClient({"bootstrap.servers": self.cluster.servers})
+        admin.create_topics([wanted])[wanted.topic].result(30)
+
     def _wait_first_scores(self) -> None:
         deadline = time.monotonic() + 120
         while not self.live.parts:
@@ -350,15 +318,3 @@ class Rig:
                 w.text()[-1500:] for w in self.workers
             )
             self.wait(0.1)
-
-
-def _settings(options: Options) -> dict[str, dict[str, Any]]:
-    merged: dict[str, dict[str, Any]] = {name: dict(values) for name, values in _BASE.items()}
-    merged["kafka"] = {"group_protocol": options.protocol}
-    if options.protocol == "classic":  # with the other protocol the session is the brokers' affair
-        merged["kafka.consumer"] |= {"session.timeout.ms": 3_000, "heartbeat.interval.ms": 500}
-        merged["kafka.consumer"] |= {"max.poll.interval.ms": 8_000}
-    for section, values in options.settings.items():
-        merged.setdefault(section, {}).update(values)
-    # [kafka] must come before [kafka.consumer], or TOML sees it twice
-    return dict(sorted(merged.items()))

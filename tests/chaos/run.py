@@ -20,8 +20,9 @@ from load.events import HOSTS, training_file
 from tests.chaos.checker import Findings
 from tests.chaos.cluster import Cluster
 from tests.chaos.gather import check
+from tests.chaos.options import Options
 from tests.chaos.report import Report
-from tests.chaos.rig import Options, Rig
+from tests.chaos.rig import Rig
 from tests.chaos.scenario import Scenario, load_all
 from tests.kafka.deployment import PROGRAM
 

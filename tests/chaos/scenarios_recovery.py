@@ -17,12 +17,7 @@ from tests.chaos.scenario import scenario
 __all__ = ["FAULTS", "POISON_RATIO"]
 
 POISON_RATIO = "throughput with 10 % poison, as a share of that without"
-_PRODUCT = {
-    "delivery": {"transaction_timeout_ms": 10_000},
-    "kafka.consumer": {},
-    "batch": {"max_events": 2_000},
-    "state": {"flush_interval_s": 10.0},
-}
+_PRODUCT = {"batch": {"max_events": 2_000}, "state": {"flush_interval_s": 10.0}}
 _FILL_EVENTS = 120_000
 
 
@@ -80,7 +75,9 @@ FAULTS: dict[str, Callable[[Rig, int], Callable[[], None]]] = {
 """Each strikes, and returns what to do once results are back."""
 
 
-@scenario("recovery", faults=tuple(FAULTS), rate=1_000.0, settings=_PRODUCT, forked=False)
+@scenario(
+    "recovery", faults=tuple(FAULTS), rate=1_000.0, short_timeouts=False, settings=_PRODUCT, forked=False
+)
 def recovery(rig: Rig, random: Random) -> None:
     """One fault at a time; measured is how long results stay away."""
     while rig.goes_on():
@@ -100,7 +97,14 @@ def recovery(rig: Rig, random: Random) -> None:
 
 
 @scenario(
-    "poison-throughput", faults=(), workers=1, rounds=False, poison=0.0, rate=2_000.0, settings=_PRODUCT
+    "poison-throughput",
+    faults=(),
+    workers=1,
+    rounds=False,
+    poison=0.0,
+    rate=2_000.0,
+    short_timeouts=False,
+    settings=_PRODUCT,
 )
 def poison_throughput(rig: Rig, random: Random) -> None:
     """Drains the same number of events without poison and with a tenth of it, in turn."""
