@@ -13,8 +13,9 @@ __all__ = ["Fault", "Options", "Start", "settings_of"]
 class Options:
     """How a run is set up; ``settings`` are sections of the workers' settings file.
 
-    ``short_timeouts``: those of transactions, sessions and polls are a few seconds, so that a run sees many of them pass;
-    else they are the product's own. ``proxied``: the workers are behind the proxies of the cluster's network, as clients ``slot-N.consumer`` and so on.
+    ``short_timeouts``: those of transactions, sessions and polls are a few seconds, so that a run sees many of them
+    pass; else they are the product's own. ``proxied``: the workers are behind the proxies of the cluster's network, as
+    clients ``slot-N.consumer`` and so on.
     """
 
     seed: int

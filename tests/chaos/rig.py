@@ -304,9 +304,9 @@ class Rig:
             try:
                 self.deployment.open()
                 break
-            except subprocess.CalledProcessError:
+            except subprocess.CalledProcessError as failure:
                 if attempt == _OPEN_ATTEMPTS - 1:
-                    raise
+                    raise RuntimeError(failure.stderr.decode("utf-8", "replace")) from failure
         wanted = NewTopic(self.topics.manifest, 1, -1)
         admin = AdminClient({"bootstrap.servers": self.cluster.servers})
         admin.create_topics([wanted])[wanted.topic].result(30)
