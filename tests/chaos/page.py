@@ -64,8 +64,8 @@ _TAIL = """## What is not promised
 - What brokers lose (a cluster that elects leaders out of step, a lost disk without a copy) is lost; the runs here find
   the acknowledged events in the input before they look at the results.
 - Side effects outside of Kafka (metrics, logs) are counted again when work is repeated.
-- The recovery times hold for the time-outs that the product comes with and the machine they were measured on; the
-  session time-out of the protocol `consumer` is the brokers' setting (`group.consumer.session.timeout.ms`, here 6 s).
+- The recovery times hold for the time-outs that the product comes with and the machine they were measured on. With the
+  protocol `consumer` the session time-out is the group's at the brokers; `stream-infer topics create` sets it.
 
 ## To repeat it
 
