@@ -170,13 +170,13 @@ class Worker:
         """One round: restore a slice, rest, take a batch, work on it, commit when due."""
         self._observer.progressed()
         self._partitions.step()
-        if self._partitions.unpinned():
-            self._delivery.begin()  # commits where a new group starts
         self._rest()
         watch = Stopwatch()
         batch = self._source.poll(self._wait_s())
         watch.lap("poll")
         try:
+            if self._partitions.unpinned():
+                self._delivery.begin()  # commits where a new group starts
             if batch is not None:
                 self._take(batch, watch)
             if self._due():
