@@ -10,11 +10,17 @@ from contextlib import contextmanager
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
+from hypothesis import HealthCheck, settings
 
 from stream_infer.embedded import EmbeddedKafka, EmbeddedRegistry, versions
 from stream_infer.embedded.ports import HOST, free_ports, listening
 from stream_infer.embedded.versions import LATEST
 from stream_infer.errors import StreamInferError
+
+# No test of a property is a test of speed. In CI the same examples come each time: a new one is found at a desk.
+settings.register_profile("desk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("desk"), derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "desk"))
 
 CONTAINER_IMAGE = "apache/kafka:4.3.1"
 CONTAINER_READY_S = 120.0
