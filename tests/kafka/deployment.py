@@ -310,8 +310,11 @@ class Deployment:
         tps = [TopicPartition(self.topic, p) for p in range(self.partitions)]
         deadline = time.monotonic() + timeout_s
         try:
-            while any(tp.offset < 0 for tp in consumer.committed(tps, 10)):
-                assert time.monotonic() < deadline
+            while True:
+                found = _answered(lambda: {tp.partition: tp.offset for tp in consumer.committed(tps, 10)})
+                if found is not None and min(found.values()) >= 0:
+                    return
+                assert time.monotonic() < deadline, f"pinned at {found}"
                 time.sleep(0.1)
         finally:
             consumer.close()
