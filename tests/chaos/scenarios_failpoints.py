@@ -16,7 +16,8 @@ from tests.chaos.scenario import scenario
 __all__: list[str] = []
 
 _ARM = f"{arm.__module__}:{arm.__name__}"
-_REACHED_WITHIN_S = 25.0
+_STARTED_WITHIN_S = 120.0
+_REACHED_WITHIN_S = 20.0
 _FROZEN_S = {"classic": 4.5, "consumer": 8.0}
 _ONCE = {"init", "assigned", "revoked", "lost", "abort", "undo", "restore_begin", "restore_place"}
 """Stages that a worker seldom comes to: the first time is the time."""
@@ -24,12 +25,13 @@ _ONCE = {"init", "assigned", "revoked", "lost", "abort", "undo", "restore_begin"
 
 @dataclass
 class _Victim:
-    """A slot whose worker is to die at a point."""
+    """A slot whose worker is to die at a point; ``since_s``: when it was started, or had its first partitions."""
 
     slot: int
     point: str
     log: Path
     since_s: float
+    working: bool = False
     frozen: bool = False
 
     @property
@@ -83,13 +85,15 @@ def _next(rig: Rig, slot: int, point: str, random: Random) -> _Victim:
 def _ended(rig: Rig, victim: _Victim) -> bool:
     """Whether the victim died at its point, or never came there in time."""
     worker = rig.workers[victim.slot]
+    if not victim.working and " assigned " in worker.text():
+        victim.working, victim.since_s = True, time.monotonic()
     age_s = time.monotonic() - victim.since_s
     if not worker.alive:
         if victim.log.exists() and victim.point in victim.log.read_text().split():
             rig.fault(f"kill -9 {victim.point}", victim.slot)
         return True
-    if victim.stage == "lost" and not victim.frozen and age_s > 5:
+    if victim.stage == "lost" and victim.working and not victim.frozen and age_s > 2:
         victim.frozen = True
         worker.pause()
         rig.later(_FROZEN_S[rig.options.protocol], worker.resume)
-    return age_s > _REACHED_WITHIN_S
+    return age_s > (_REACHED_WITHIN_S if victim.working else _STARTED_WITHIN_S)
