@@ -197,8 +197,11 @@ def _recoveries(strikes: Sequence[tuple[str, float]], events: _Events) -> Iterat
     for (fault, at), end in zip(strikes, ends, strict=True):
         delays = (came - sent)[(sent >= at) & (sent < end)]
         p50, p99, most = np.percentile(delays, [50, 99, 100])
-        gaps = []
-        for number in np.unique(partition):
-            own = came[(partition == number) & (came >= at - 0.5)]
-            gaps.append(np.diff(own[own < end + _GRACE_S]).max(initial=0.0, where=own[:-1] < end))
-        yield Recovery(fault, float(max(gaps)), float(p50), float(p99), float(most))
+        gaps = [_gap_s(came[partition == number], at, end) for number in np.unique(partition)]
+        yield Recovery(fault, max(gaps), float(p50), float(p99), float(most))
+
+
+def _gap_s(came: NDArray[np.float64], at: float, end: float) -> float:
+    """The longest time without a new score that began between half a second before a fault and the next one."""
+    began = came[:-1]
+    return float(np.diff(came)[(began >= at - 0.5) & (began < end)].max(initial=0.0))
