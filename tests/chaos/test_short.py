@@ -52,9 +52,9 @@ def test_nothing_is_lost_doubled_or_torn(
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["does-not-rewind", "swallows-a-fence"])
-def test_a_wrong_worker_is_found_out(cluster: Cluster, model: Path, name: str, tmp_path: Path) -> None:
-    """Two of all (``python -m tests.chaos mutants``), so that the checks above are known to find something."""
-    report = hunt_one(MUTANTS[name], cluster, model, tmp_path, duration_s=8.0, seed=_SEED)
+def test_a_wrong_worker_is_found_out(cluster: Cluster, model: Path, tmp_path: Path) -> None:
+    """One of all (``python -m tests.chaos mutants``), so that the checks above are known to find something."""
+    mutant = MUTANTS["does-not-rewind"]
+    report = hunt_one(mutant, cluster, model, tmp_path, duration_s=8.0, seed=_SEED)
 
-    assert caught(MUTANTS[name], report), f"{report.violations} {report.error}"
+    assert caught(mutant, report), f"{report.violations} {report.error}"
