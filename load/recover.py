@@ -71,11 +71,12 @@ class _Scene:
         )
         return self.workers[slot]
 
-    def strike(self, fault: str) -> None:
-        """Let a fault happen, and return when the next one may."""
-        self.strikes.append((fault, time.time()))
-        FAULTS[fault](self)
-        time.sleep(self.load.settle_s)
+    def strike_all(self, faults: Sequence[str]) -> None:
+        """Let these faults happen one after the other."""
+        for fault in faults:
+            self.strikes.append((fault, time.time()))
+            FAULTS[fault](self)
+            time.sleep(self.load.settle_s)
 
 
 def _joined(scene: _Scene) -> None:
@@ -138,7 +139,7 @@ def recover(stand: Stand, load: Load, faults: Sequence[str], repeats: int) -> li
         scene.start(str(slot)).wait_ready()
     order = plan(faults, repeats)
     events = _Events(stand, scene.topic, load.partitions)
-    striking = threading.Thread(target=lambda: [scene.strike(fault) for fault in order])
+    striking = threading.Thread(target=scene.strike_all, args=(order,))
     command = [sys.executable, "-m", "load.send", stand.servers, scene.topic, str(load.rate)]
     with subprocess.Popen([*command, "3600", str(load.partitions)]) as sender:
         try:
