@@ -22,6 +22,8 @@ __all__ = ["DecodeRun", "Decoded"]
 
 FRAME_BYTES: Final = 5  # of the Confluent wire format: 0, then the schema id
 
+_Rows = NDArray[np.int64] | slice
+
 
 @dataclass(slots=True)
 class Decoded:
@@ -67,8 +69,12 @@ class DecodeRun:
             self._keys = self._batch.keys.text()
             check_keys(_frozen(self._keys.data), self._keys.start, self._keys.length, status)
         rows = np.flatnonzero(status == why.PENDING)
-        self._reject_failed(np.flatnonzero(status != why.PENDING), None)
+        if len(rows) < len(status):
+            self._reject_failed(np.flatnonzero(status != why.PENDING), None)
         if not len(rows):
+            return
+        if (schema[rows] == schema[rows[0]]).all():
+            yield int(schema[rows[0]]), rows
             return
         rows = rows[np.argsort(schema[rows], kind="stable")]
         for group in np.split(rows, np.flatnonzero(np.diff(schema[rows])) + 1):
@@ -79,7 +85,9 @@ class DecodeRun:
         base = len(self._source.payload) + self._out.digits.size + sum(map(len, self._symbols))
         self._symbols.append(program.symbols)
         run_program(program.code, self._source, rows, base, self._out)
-        self._reject_failed(rows[self._out.status[rows] != why.OK], program)
+        failed = self._out.status[rows] != why.OK
+        if failed.any():
+            self._reject_failed(rows[failed], program)
 
     def refuse(self, rows: NDArray[np.int64], error: SchemaError) -> None:
         """Reject rows whose schema cannot be used."""
@@ -95,27 +103,28 @@ class DecodeRun:
         """Give the columns of the rows that were decoded, and what became of the others."""
         status = self._out.status
         rows = np.flatnonzero(status == why.OK)
-        every = len(rows) == len(status)
-        data = self._text_data(rows)
+        # Usually every row is good: then nothing is copied.
+        good = slice(None) if len(rows) == len(status) else rows
+        data = self._text_data(good)
         columns = Columns(
             rows=rows,
-            entity=self._text(ENTITY, data, rows) if self._keys is None else self._keys.take(rows),
-            event_id=None if self._fields.event_id is None else self._text(EVENT_ID, data, rows),
-            time_ms=self._out.time_ms[rows],
-            features=self._out.features if every else self._out.features[rows],
+            entity=self._text(ENTITY, data, good) if self._keys is None else self._keys.take(rows),
+            event_id=None if self._fields.event_id is None else self._text(EVENT_ID, data, good),
+            time_ms=self._out.time_ms[good],
+            features=self._out.features[good],
         )
         rejects = Rejects("decode")
         for reject in sorted(self._rejects):
             rejects.add(*reject)
         return Decoded(columns, rejects, np.flatnonzero(status == why.WAITING))
 
-    def _text(self, column: int, data: NDArray[np.uint8], rows: NDArray[np.int64]) -> Text:
-        return Text(data, self._out.text_start[column, rows], self._out.text_length[column, rows])
+    def _text(self, column: int, data: NDArray[np.uint8], good: _Rows) -> Text:
+        return Text(data, self._out.text_start[column, good], self._out.text_length[column, good])
 
-    def _text_data(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def _text_data(self, good: _Rows) -> NDArray[np.uint8]:
         """Give the payload, and behind it what texts were made of that are not in it."""
-        payload = self._source.payload
-        if len(rows) and self._out.text_start[:, rows].max() >= len(payload):
+        payload, start = self._source.payload, self._out.text_start[:, good]
+        if start.size and start.max() >= len(payload):
             return np.concatenate((payload, self._out.digits.ravel(), *self._symbols))
         return payload
 
