@@ -31,12 +31,17 @@ _FOLDER = re.compile(r"/\S*/(stream_infer|tests|load)/")
 
 
 def merged(sources: Iterable[Path]) -> list[dict[str, Any]]:
-    """Runs of folders of reports and of files made by ``written``, each once, oldest first."""
+    """Runs of folders of reports and of files made by ``written``, each once, oldest first.
+
+    Left out is what never began: no event was sent and no fault struck, because the rig itself could not open.
+    """
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for source in sources:
         for path in sorted(source.glob("*.json")) if source.is_dir() else [source]:
             read = json.loads(path.read_text("utf-8"))
             for run in read["runs"] if "runs" in read else [compact(read)]:
+                if not run["events"]["sent"] and not run["faults"]:
+                    continue
                 found[run["scenario"], run["protocol"], run["seed"], run["started_s"]] = run
     return sorted(found.values(), key=lambda run: run["started_s"])
 

@@ -53,7 +53,7 @@ With `delivery.mode = "exactly_once"` (the default), on brokers that keep what t
 A run has three brokers (three copies of each partition, two must be in step), a group of workers, a producer that
 notes which events the brokers acknowledged and where, poison among the events, and a reader that stays connected
 through all faults. Faults strike for the duration of a run. Then everything is mended, the workers finish, a second
-reader reads everything again, and the run is judged:
+reader reads everything again, and the run is judged. A run that does not come to its quiet end has failed.
 
 """
 

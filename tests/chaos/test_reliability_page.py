@@ -23,7 +23,7 @@ def report(seed: int, **changes: Any) -> dict[str, Any]:
         "rig": {},
         "faults": {"kill -9 of a worker": 20},
         "fault_log": [],
-        "events": {"acked": 1000, "transactions": 50},
+        "events": {"sent": 1000, "acked": 1000, "transactions": 50},
         "exits": {"8": 1, "drain 0": 3},
         "violations": {},
         "examples": {},
@@ -54,6 +54,13 @@ def test_a_failed_run_stays_and_is_named(tmp_path: Path) -> None:
     assert "| all | 3 | 60 | 3,000 | 150 | 3 | 0 | 0 | 0 | 2 |" in text
     assert "ended a worker 3 times (5.00 % of all faults)" in text
     assert "| worker kill -9 | classic | 9 | 2.00 | 3.00 | 3.00 |" in text
+
+
+def test_a_run_that_never_began_is_none(tmp_path: Path) -> None:
+    nothing = {"passed": False, "error": "no brokers", "faults": {}, "events": {"sent": 0, "acked": 0}}
+    (tmp_path / "1.json").write_text(json.dumps(report(1, **nothing)))
+
+    assert merged([tmp_path]) == []
 
 
 def test_merging_again_changes_nothing(tmp_path: Path) -> None:
