@@ -6,6 +6,7 @@ is behind of, and read on; the counts come out as if it had never stopped.
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -20,7 +21,7 @@ from stream_infer.comparison.tally import Tally, added_up
 __all__ = ["Cell", "CellKey", "Ledger", "Windows"]
 
 _KEY_BITS: Final = 18
-_NEVER: Final = -(1 << 62)
+_NEVER: Final = 1 << 62
 
 
 class CellKey(NamedTuple):
@@ -45,7 +46,8 @@ class Cell:
 class Windows:
     """Tumbling windows of event time: how long a block of evidence is, how many of each kind are kept.
 
-    Minutes and hours are kept per segment, blocks for all events together, the newest ones; see ``verdict`` for blocks.
+    Minutes and hours are kept per segment, blocks for all events together (see ``verdict``). The newest ones that hold
+    events are kept, however far apart: an event with a wild time takes the place of one window, not of all.
     """
 
     block_s: int = 600
@@ -69,14 +71,16 @@ class Ledger:
         self.windows = windows
         self.cells: dict[CellKey, Cell] = {}
         self._segments = segments
-        self._newest_ms: dict[Versions, int] = {}
+        self._starts: dict[tuple[Versions, str, str], set[int]] = {}
+        self._gone: set[CellKey] = set()
+        self._partitions: set[int] = set()
 
     def load(self, key: CellKey, cell: Cell) -> None:
         """Take a stored cell back."""
         self.cells[key] = cell
-        last_ms = cell.statistics.last_ms
-        if last_ms is not None:
-            self._newest_ms[key.versions] = max(self._newest_ms.get(key.versions, _NEVER), last_ms)
+        self._partitions.add(key.partition)
+        if key.window != "total":
+            self._starts.setdefault(_course(key), set()).add(key.start_ms)
         if key.segment.startswith("entity:"):
             self._segments.admit((key.segment.removeprefix("entity:"),))
 
@@ -89,12 +93,10 @@ class Ledger:
         touched: set[CellKey] = set()
         if not len(pairs):
             return touched, set()
-        for code, versions in enumerate(pairs.versions):
-            of_versions = pairs.versions_code == code
-            if of_versions.any():
-                newest = int(pairs.time_ms[of_versions].max())
-                self._newest_ms[versions] = max(self._newest_ms.get(versions, _NEVER), newest)
-        self._segments.admit(pairs.entity)
+        self._gone = set()
+        self._partitions |= set(np.unique(pairs.partition).tolist())
+        if self._segments.admit(pairs.entity):
+            self._gone = {key for key in self.cells if not self._segments.keeps(key.segment)}
         entries = entries_of(pairs)
         for names, segment in self._segments.of(pairs):
             for window in ("total", "hour", "minute"):
@@ -102,8 +104,9 @@ class Ledger:
         every = np.zeros(len(pairs), np.int64)
         entries = entries_of(pairs, evidence_only=True)
         touched |= self._count(pairs, every, (ALL,), "block", entries)
-        gone = self._forget()
-        return touched - gone, gone
+        for key in self._gone:
+            self.cells.pop(key, None)
+        return touched - self._gone, self._gone
 
     def select(self, window: str) -> dict[tuple[Versions, str], dict[int, Statistics]]:
         """Return what is kept of one kind of window, partitions together.
@@ -112,10 +115,11 @@ class Ledger:
         """
         found: dict[tuple[Versions, str], dict[int, Statistics]] = {}
         for key, cell in self.cells.items():
-            if key.window == window and not self._is_old(key):
+            if key.window == window:
                 starts = found.setdefault((key.versions, key.segment), {})
                 starts.setdefault(key.start_ms, Statistics()).merge(cell.statistics)
-        return {name: dict(sorted(starts.items())) for name, starts in sorted(found.items())}
+        kept = 1 if window == "total" else self.windows.kept(window)
+        return {name: dict(sorted(starts.items())[-kept:]) for name, starts in sorted(found.items())}
 
     def positions(self) -> dict[int, int]:
         """Where each partition must be read on from at the latest, for no cell to miss a record."""
@@ -134,12 +138,8 @@ class Ledger:
         entries: Entries,
     ) -> set[CellKey]:
         """Add to the cells of one kind of window; ``segment`` indexes ``names``, -1 for rows of none."""
-        start_ms = self._starts(pairs, window)
-        wanted = segment >= 0
-        if window != "total":
-            newest = np.array([self._newest_ms.get(one, _NEVER) for one in pairs.versions])
-            wanted &= start_ms > newest[pairs.versions_code] - self._kept_ms(window)
-        chosen = np.flatnonzero(wanted)
+        start_ms = self._starts_of(pairs, window)
+        chosen = np.flatnonzero(segment >= 0)
         if not len(chosen):
             return set()
         columns = np.stack(
@@ -150,7 +150,7 @@ class Ledger:
             CellKey(int(partition), pairs.versions[code], names[place], window, int(start))
             for partition, code, place, start in uniques.T.tolist()
         ]
-        positions = np.array([self._position(key) for key in keys])
+        positions = np.array(self._first_wanted(keys))
         fresh = pairs.offset[chosen] >= positions[cell_of]
         chosen, cell_of = chosen[fresh], cell_of[fresh]
         self._add_tallies(keys, pairs, chosen, cell_of, entries)
@@ -191,8 +191,8 @@ class Ledger:
         spans = zip(
             cell_of[first].tolist(),
             groups,
-            np.minimum.reduceat(time_ms, first).tolist(),
-            np.maximum.reduceat(time_ms, first).tolist(),
+            np.minimum.reduceat(np.where(failed, _NEVER, time_ms), first).tolist(),
+            np.maximum.reduceat(np.where(failed, -_NEVER, time_ms), first).tolist(),
             (np.maximum.reduceat(pairs.offset[rows], first) + 1).tolist(),
             np.logical_or.reduceat(failed, first).tolist(),
             strict=True,
@@ -201,7 +201,8 @@ class Ledger:
         for number, group, first_ms, last_ms, position, fails in spans:
             cell = self._cell(keys[number])
             cell.position = position
-            cell.statistics.span(first_ms, last_ms)
+            if first_ms <= last_ms:
+                cell.statistics.span(first_ms, last_ms)
             if fails:
                 cell.statistics.fail(pairs, group[~pairs.both[group]])
             if keys[number].window == "total":
@@ -216,14 +217,32 @@ class Ledger:
             touched.add(keys[number])
         return touched
 
-    def _starts(self, pairs: Pairs, window: str) -> NDArray[np.int64]:
+    def _first_wanted(self, keys: list[CellKey]) -> list[int]:
+        """From which offset on each cell counts; none where its window is older than those kept."""
+        if keys[0].window == "total":
+            return [self._position(key) for key in keys]
+        self._keep_newest(keys)
+        return [self._position(key) if key.start_ms in self._starts[_course(key)] else _NEVER for key in keys]
+
+    def _keep_newest(self, keys: list[CellKey]) -> None:
+        """Give windows a place among the newest of their course; those that lose theirs are gone."""
+        coming: dict[tuple[Versions, str, str], set[int]] = {}
+        for key in keys:
+            coming.setdefault(_course(key), set()).add(key.start_ms)
+        for course, starts in coming.items():
+            kept = self._starts.setdefault(course, set())
+            kept |= starts
+            excess = len(kept) - self.windows.kept(course[2])
+            for start in heapq.nsmallest(excess, kept) if excess > 0 else ():
+                kept.discard(start)
+                lost = (CellKey(partition, *course, start) for partition in self._partitions)
+                self._gone |= {key for key in lost if key in self.cells}
+
+    def _starts_of(self, pairs: Pairs, window: str) -> NDArray[np.int64]:
         if window == "total":
             return np.zeros(len(pairs), np.int64)
         span_ms = self.windows.span_ms(window)
         return pairs.time_ms // span_ms * span_ms
-
-    def _kept_ms(self, window: str) -> int:
-        return self.windows.span_ms(window) * self.windows.kept(window)
 
     def _cell(self, key: CellKey) -> Cell:
         return self.cells.setdefault(key, Cell())
@@ -232,17 +251,10 @@ class Ledger:
         cell = self.cells.get(key)
         return 0 if cell is None else cell.position
 
-    def _is_old(self, key: CellKey) -> bool:
-        return key.window != "total" and key.start_ms <= self._newest_ms.get(
-            key.versions, _NEVER
-        ) - self._kept_ms(key.window)
 
-    def _forget(self) -> set[CellKey]:
-        """Drop cells of windows that are old, and of entities that have lost their place."""
-        gone = {key for key in self.cells if self._is_old(key) or not self._segments.keeps(key.segment)}
-        for key in gone:
-            del self.cells[key]
-        return gone
+def _course(key: CellKey) -> tuple[Versions, str, str]:
+    """Name the windows that a cell's window is one of."""
+    return key.versions, key.segment, key.window
 
 
 def _once(pairs: Pairs) -> Pairs:

@@ -78,7 +78,7 @@ def _comparison(one: Mapping[str, Any], criteria: Mapping[str, Any], place: int)
     total = one["total"]
     course = one["hours"].get("all", [])
     unit = "hour"
-    if len(course) < 4:
+    if sum(one["compared"] > 0 for one in course) < 4:
         course, unit = one["minutes"].get("all", []), "minute"
     sections = [
         _verdict(one, place),
@@ -171,6 +171,8 @@ def _drawn(finding: Mapping[str, Any], criteria: Mapping[str, Any]) -> str:
 
 
 def _time(course: Sequence[Mapping[str, Any]], unit: str) -> str:
+    # Events that neither side could read have no time of their own, but that of their record.
+    course = [one for one in course if one["compared"]]
     starts = [one["start"] for one in course]
     agreement = lines(starts, [("all", [one["agreement"] for one in course])], f"agreement per {unit}")
     rates = lines(

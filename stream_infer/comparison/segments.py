@@ -30,15 +30,17 @@ class Segments:
         self._entity_count = entity_count
         self._entities: dict[str, tuple[int, str]] = {}
 
-    def admit(self, entities: Sequence[str]) -> None:
-        """Give entities a place, as far as there are places."""
+    def admit(self, entities: Sequence[str]) -> bool:
+        """Give entities a place, as far as there are places; says whether others lost theirs."""
         new = [entity for entity in entities if entity not in self._entities]
         if not new:
-            return
+            return False
         self._entities |= {entity: (zlib.crc32(entity.encode()), entity) for entity in new}
         if len(self._entities) > self._entity_count:
             kept = sorted(self._entities.items(), key=lambda item: item[1])[: self._entity_count]
             self._entities = dict(kept)
+            return True
+        return False
 
     def keeps(self, segment: str) -> bool:
         """Say whether a segment has statistics."""

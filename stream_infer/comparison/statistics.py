@@ -68,8 +68,8 @@ _JOINT_MIDDLE: Final = int(bucket_of(np.ones(1))[0])
 class Statistics:
     """Statistics of some pairs.
 
-    ``errors`` counts (side, class of error). ``first_ms`` and ``last_ms`` are event times, None where there is no
-    event. ``names`` has the models' names by version.
+    ``errors`` counts (side, class of error). ``first_ms`` and ``last_ms`` are the times of events with both scores
+    (others may not have been read), None where there is none. ``names`` has the models' names by version.
     """
 
     tally: Tally = field(default_factory=Tally.empty)
@@ -85,14 +85,15 @@ class Statistics:
         entries = entries_of(pairs)
         counted = cls(Tally.of(entries.keys, entries.counts))
         if len(pairs):
-            counted.span(int(pairs.time_ms.min()), int(pairs.time_ms.max()))
+            if len(times := pairs.time_ms[pairs.both]):
+                counted.span(int(times.min()), int(times.max()))
             counted.fail(pairs, np.flatnonzero(~pairs.both))
             counted.worst.add(pairs)
             counted.call(pairs.names)
         return counted
 
     def span(self, first_ms: int, last_ms: int) -> None:
-        """Note that events from the first to the last of these times are in."""
+        """Note that compared events from the first to the last of these times are in."""
         self.first_ms = first_ms if self.first_ms is None else min(self.first_ms, first_ms)
         self.last_ms = last_ms if self.last_ms is None else max(self.last_ms, last_ms)
 

@@ -78,13 +78,32 @@ def test_records_that_come_twice_in_one_batch_count_once(plain):
 
 
 def test_only_the_newest_windows_are_kept(plain):
-    newest = {of: max(key[-1] for key in plain if key[:2] == ("minute", of)) for of in VERSIONS}
+    pairs = Pairs.concat(batches(0, 10) + batches(1, 20))
     for window in ("minute", "hour", "block"):
-        starts = {key[1:] for key in plain if key[0] == window and key[2] == "all"}
-        for of in VERSIONS:
-            mine = [start for versions, _, start in starts if versions == of]
-            assert len(mine) <= WINDOWS.kept(window)
-            assert min(mine) > newest[of] - WINDOWS.span_ms(window) * (WINDOWS.kept(window) + 1)
+        span_ms = WINDOWS.span_ms(window)
+        for code, of in enumerate(VERSIONS):
+            every = np.unique(pairs.time_ms[pairs.versions_code == code] // span_ms * span_ms)
+            kept = [
+                start
+                for name, versions, segment, start in plain
+                if (name, versions, segment) == (window, of, "all")
+            ]
+            assert sorted(kept) == every[-WINDOWS.kept(window) :].tolist()
+
+
+def test_an_event_with_a_wild_time_takes_the_place_of_one_window(plain):
+    book = ledger()
+    wild = made(98, 1, 0, first=1200)
+    wild.time_ms[:] = 1 << 50
+    wild.versions_code[:] = 0
+    for pairs in [*batches(0, 10), wild, *batches(1, 20)]:
+        book.add(pairs)
+
+    for window in ("minute", "hour", "block"):
+        mine = {key[-1] for key in flat(book) if key[:3] == (window, VERSIONS[0], "all")}
+        plain_ones = {key[-1] for key in plain if key[:3] == (window, VERSIONS[0], "all")}
+        assert len(plain_ones - mine) <= 1
+        assert len(mine - plain_ones) == 1
 
 
 @pytest.mark.parametrize("seed", range(2))
