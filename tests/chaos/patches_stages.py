@@ -73,6 +73,7 @@ class _Moody:
         self._true = true
         self._mood = mood
         self.nan = np.zeros(0, np.bool_)
+        self._whole: Any = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._true, name)
@@ -80,6 +81,8 @@ class _Moody:
     def score(self, windows: Any) -> Any:
         """Errors of the windows, or what the mood makes of them."""
         mood = self._mood[0]
+        if len(windows) == len(self.nan):
+            self._whole = windows
         if mood in {MEMORY, HANG}:
             self._mood[0] = WELL  # one worker, one time
             if mood == MEMORY:
@@ -89,11 +92,18 @@ class _Moody:
             if mood == SHAPE:
                 return np.zeros((len(windows), 1, 1), np.float32)
             raise RuntimeError("the model fails on batches for a while")
-        errors = self._true.score(windows)
-        if len(windows) == len(self.nan) and self.nan.any():
-            errors = np.array(errors)
-            errors[self.nan] = np.nan
+        errors = np.array(self._true.score(windows))
+        errors[self._nan_of(windows)] = np.nan
         return errors
+
+    def _nan_of(self, windows: Any) -> Any:
+        """Which of these windows are to be NaN; a batch that failed comes again in parts, slices of itself."""
+        if len(windows) == len(self.nan):
+            return self.nan
+        if self._whole is None or not np.may_share_memory(windows, self._whole):
+            return np.zeros(len(windows), np.bool_)
+        start = (windows.ctypes.data - self._whole.ctypes.data) // windows.strides[0]
+        return self.nan[start : start + len(windows)]
 
 
 def _folder() -> Path:
