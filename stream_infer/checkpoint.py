@@ -8,15 +8,18 @@ starts at. So a commit stays small however many entities there are.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.delivery.delivery import Outbox
+from stream_infer.delivery.outgoing import Outgoing
 from stream_infer.delivery.state_topic import MARKER_KEY, Marker
+from stream_infer.errors import DeliveryError
 from stream_infer.pace import FlushPace
+from stream_infer.records import Blobs
 
 __all__ = ["Checkpoint"]
 
@@ -25,8 +28,18 @@ _SLOTS_SWEPT_PER_COMMIT = 1_000
 _RATE_WEIGHT = 0.1
 
 
+_Encoded = tuple[NDArray[np.uint8], NDArray[np.int64]]
+
+
 class _Records(Protocol):
-    def pairs(self) -> Iterator[tuple[bytes, bytes]]: ...
+    @property
+    def keys(self) -> _Encoded: ...
+
+    @property
+    def values(self) -> _Encoded: ...
+
+    @property
+    def record_count(self) -> int: ...
 
 
 class _Table(Protocol):
@@ -106,11 +119,11 @@ class Checkpoint:
     def _flush(self, outbox: Outbox, partition: int, position: int, before: int, limit: int) -> int:
         if limit <= 0:
             return 0
-        written = 0
-        for key, value in self._table.flush(partition, position, before, limit).pairs():
-            outbox.write(self._topic, value, key, partition)
-            written += 1
-        return written
+        found = self._table.flush(partition, position, before, limit)
+        if found.record_count:
+            none = np.zeros(found.record_count, np.bool_)
+            self._write(outbox, partition, Blobs(*found.keys, none), Blobs(*found.values, none))
+        return found.record_count
 
     def _expire(self, outbox: Outbox, partition: int) -> int:
         newest_ms = self._newest_ms.get(partition)
@@ -119,6 +132,15 @@ class Checkpoint:
         # One event from the far future must not make all others idle.
         now_ms = min(newest_ms, time.time_ns() // 1_000_000)
         tombstones = self._table.expire(partition, now_ms, _SLOTS_SWEPT_PER_COMMIT)
-        for key in tombstones:
-            outbox.write(self._topic, None, key, partition)
+        if tombstones:
+            self._write(outbox, partition, Blobs.of(tombstones), Blobs.of([None] * len(tombstones)))
         return len(tombstones)
+
+    def _write(self, outbox: Outbox, partition: int, keys: Blobs, values: Blobs) -> None:
+        count = len(keys)
+        outgoing = Outgoing(values, np.full(count, partition, np.int32), np.arange(count), keys)
+        if outbox.write_all(self._topic, outgoing):
+            raise DeliveryError(
+                f"an entity's state is too large for the producer to send to {self._topic}. "
+                'Cure: raise "message.max.bytes" in [kafka.producer]'
+            )

@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import numpy as np
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from numpy.typing import NDArray
 
 from stream_infer.delivery.delivery import Delivery, Outbox, Undone, error_of
 from stream_infer.delivery.outgoing import Outgoing
-from stream_infer.records import Batch, Blobs, Columns, Rejects, Scores
+from stream_infer.records import Batch, Blobs, Columns, HeaderColumn, Rejects, Scores
 
 __all__ = ["Encoder", "Publisher"]
 
@@ -94,7 +94,14 @@ class Publisher:
             for reject in rejects
             for row, error, reason in zip(reject.rows, reject.errors, reject.reasons, strict=True)
         ]
-        for row, stage, error, reason in sorted(found):
-            headers = self._reject_headers(batch, row, stage, error, reason)
-            partition = int(batch.partition[row])
-            outbox.write(self._reject_topic, batch.values[row], batch.keys[row], partition, headers)
+        if not found:
+            return
+        found.sort()
+        rows = [row for row, _, _, _ in found]
+        values, keys = batch.values.take(rows), batch.keys.take(rows)
+        headers = [self._reject_headers(batch, *reject) for reject in found]
+        outgoing = Outgoing(
+            values, batch.partition[rows], np.arange(len(rows)), keys, HeaderColumn.of(headers)
+        )
+        if outbox.write_all(self._reject_topic, outgoing):
+            raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))

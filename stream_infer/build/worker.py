@@ -251,6 +251,7 @@ class Assembly:
             kafka.producer_settings(),
             f"{self.config.app.id}-{slot}" if exactly_once else None,
             delivery.transaction_timeout_ms,
+            linger_ms=self.lane.linger_ms,
         )
 
     def _partitions(self, delivery: Delivery, checkpoint: Checkpoint) -> Partitions:

@@ -56,7 +56,6 @@ _CLASSIC: dict[str, Any] = {
 }
 
 _PRODUCER: dict[str, Any] = {
-    "linger.ms": 5,
     "batch.num.messages": 10_000,
     "batch.size": 1_000_000,
     "queue.buffering.max.messages": 500_000,
@@ -94,16 +93,32 @@ def consumer_settings(
 
 
 def producer_settings(
-    connection: Settings, extra: Settings, transactional_id: str | None, transaction_timeout_ms: int
+    connection: Settings,
+    extra: Settings,
+    transactional_id: str | None,
+    transaction_timeout_ms: int,
+    *,
+    linger_ms: int = 5,
 ) -> dict[str, Any]:
-    """Settings of the worker's one producer; without a transactional id it is only idempotent."""
+    """Settings of the worker's one producer; without a transactional id it is only idempotent.
+
+    ``linger_ms`` is the lane's, unless users say otherwise.
+    """
     # A record must fail before the transaction does, or the failure is a fenced producer instead of an error.
     # librdkafka takes no socket time-out that is longer than the transaction's.
     bounded = {
         "message.timeout.ms": int(transaction_timeout_ms * 0.9),
         "socket.timeout.ms": min(_COMMON["socket.timeout.ms"], transaction_timeout_ms),
     }
-    settings = {**_COMMON, **_PRODUCER, **bounded, **connection, **extra, **_PRODUCER_FIXED}
+    settings = {
+        **_COMMON,
+        **_PRODUCER,
+        "linger.ms": linger_ms,
+        **bounded,
+        **connection,
+        **extra,
+        **_PRODUCER_FIXED,
+    }
     if transactional_id is not None:
         settings["transactional.id"] = transactional_id
         settings["transaction.timeout.ms"] = transaction_timeout_ms
