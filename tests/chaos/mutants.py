@@ -16,7 +16,7 @@ import numpy as np
 from confluent_kafka import Producer
 
 from stream_infer.delivery.delivery import Undone
-from stream_infer.delivery.membership import Membership
+from stream_infer.delivery.membership import Membership, NotAMember
 from stream_infer.service import Service
 
 __all__ = ["MUTANTS", "Mutant"]
@@ -165,7 +165,13 @@ def does_not_look_at_its_membership(service: Service) -> None:
     worker: Any = service.worker
     source = worker._source
     group = source._settings["group.id"]
-    source.membership = lambda: Membership(source._consumer.consumer_group_metadata(), group, "", 0)
+
+    def membership() -> Membership:
+        if source._consumer is None:
+            raise NotAMember("not connected")
+        return Membership(source._consumer.consumer_group_metadata(), group, "", 0)
+
+    source.membership = membership
 
 
 @_mutant("stall-poll", "doubled")

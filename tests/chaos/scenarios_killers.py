@@ -13,7 +13,7 @@ from tests.kafka.deployment import encode
 
 __all__: list[str] = []
 
-_WITHIN_S = 180.0
+_WITHIN_S = 400.0
 
 
 @scenario(
