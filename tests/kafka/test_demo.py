@@ -20,7 +20,7 @@ from stream_infer.demo.breakage import KINDS
 pytestmark = pytest.mark.kafka
 
 _MARK = "STREAM_INFER_TEST_MARK"
-_START_S = 120.0
+_START_S = 200.0
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Demo:
     mark: str
     folder: Path
 
-    def end(self, timeout_s: float = 120.0) -> tuple[int, str, str]:
+    def end(self, timeout_s: float = 240.0) -> tuple[int, str, str]:
         """Wait for its end: status, standard output, standard error."""
         out, err = self.process.communicate(timeout=timeout_s)
         return self.process.returncode, out, err
@@ -92,7 +92,9 @@ def start(demos: list[Demo], tmp_path: Path, *options: str) -> Demo:
 
 
 def test_every_event_is_accounted_for(demos: list[Demo], tmp_path: Path) -> None:
-    demo = start(demos, tmp_path, "--events", "4000", "--rate", "0", "--broken", "0.01")
+    report = tmp_path / "report.html"
+    options = ("--events", "4000", "--rate", "0", "--broken", "0.01", "--report", str(report))
+    demo = start(demos, tmp_path, *options)
     status, out, err = demo.end()
     assert status == 0, err
     told = json.loads(out)
@@ -106,6 +108,12 @@ def test_every_event_is_accounted_for(demos: list[Demo], tmp_path: Path) -> None
     assert told["events_per_second"] == pytest.approx(4000 / told["seconds"], rel=0.01)
     assert told["anomalies"] > 0
     assert told["vus_pr"] > 0.2, "the labelled event among these rows is found far better than by chance"
+    assert told["compared"] == told["scored"]
+    assert told["agreement"] > 0.9
+    assert told["verdict"] == "undecided", "no verdict before 10,000 events"
+    assert told["report"] == str(report)
+    assert "Undecided: candidate" in report.read_text("utf-8")
+    assert len(json.loads(report.with_suffix(".json").read_text("utf-8"))["comparisons"]) == 1
     demo.assert_nothing_is_left()
 
 
