@@ -293,11 +293,10 @@ def test_late_offsets_double_in_the_usual_loop(network: Network, example: Exampl
     assert example.copies() == dict.fromkeys(range(BATCH), 1) | dict.fromkeys(range(BATCH, 2 * BATCH), 2)
 
 
-@pytest.mark.parametrize(("cut", "protocol"), [(True, "classic"), (False, "consumer")])
-def test_late_offsets_double_nothing(network: Network, ours: Make, cut: bool, protocol: str) -> None:
-    loop = ours(protocol)
+def test_late_offsets_double_nothing(network: Network, ours: Make) -> None:
+    loop = ours("consumer")
     loop.start()
-    play_late_offsets(network, loop, cut=cut)
+    play_late_offsets(network, loop, cut=False)
     loop.send(2 * BATCH)
     loop.deployment.wait_committed()
 
