@@ -6,18 +6,34 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ARGS   ?=
+# What torch asks for and a CPU never loads, or the ordinary environment has.
+UNLOADED := triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cuda-cccl nvidia-cusolver nvidia-nvtx setuptools \
+	typing-extensions
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench chaos soak lock clean
+.PHONY: help demo test test-torch test-mlflow lint format docs bench chaos soak lock clean
 
 help: ## show the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 demo: $(READY) ## a real Kafka, a model, real events, anomalies as they are scored (ARGS="--help" for options)
 	@$(BIN)/stream-infer demo $(ARGS)
 
 test: $(READY) ## all tests, on a real Kafka (ARGS="tests/unit" for those that need none)
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+test-torch: $(READY) ## the tests that train with torch, in an environment of their own (.venv-torch, 4 GB once in the cache)
+	@$(BIN)/python tests/torch/environment.py
+	.venv-torch/bin/python -m pytest tests/torch $(ARGS)
+
+test-mlflow: $(READY) .venv-mlflow/.ready ## the model registry against a real MLflow server (.venv-mlflow, 0.7 GB)
+	MLFLOW_PROGRAM=.venv-mlflow/bin/mlflow $(BIN)/python -m pytest tests/kafka/test_mlflow.py $(ARGS)
+
+.venv-mlflow/.ready: requirements-mlflow.lock
+	@echo "installing MLflow into .venv-mlflow (once, some minutes)"
+	@$(PYTHON) -m venv .venv-mlflow
+	@.venv-mlflow/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mlflow.lock
+	@touch $@
 
 lint: $(READY) ## style, formatting and types
 	$(BIN)/ruff check .
@@ -46,11 +62,15 @@ lock: $(READY) ## pin the newest versions that pyproject.toml allows
 		--python-version 3.11 --extra train --extra embedded --extra compare --extra dev -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-header --quiet \
 		--python-version 3.11 --constraints requirements.lock -o requirements-runtime.lock
+	echo 'torch>=2.10' | $(BIN)/uv pip compile - --universal --generate-hashes --no-header --quiet \
+		--python-version 3.11 --constraints requirements.lock $(UNLOADED:%=--no-emit-package %) -o requirements-torch.lock
+	echo 'mlflow==3.17.2' | $(BIN)/uv pip compile - --universal --generate-hashes --no-header --quiet \
+		--python-version 3.11 -o requirements-mlflow.lock
 	echo 'hatchling>=1.27' | $(BIN)/uv pip compile - --universal --generate-hashes --no-header --quiet \
 		--python-version 3.11 --constraints requirements.lock -o requirements-build.lock
 
 clean: ## remove the virtual environment and everything made here
-	rm -rf $(VENV) build dist models load/results .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-mlflow build dist models load/results .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements.lock pyproject.toml

@@ -39,6 +39,17 @@ def train_autoencoder(
     ConfigError for a device that torch has not.
     """
     device = _device(fitting.device)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums in one order, and no waiting for each other: the products are small
+    try:
+        return _train(learnt, held_out, fitting, device)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(
+    learnt: NDArray[np.float32], held_out: NDArray[np.float32], fitting: Fitting, device: torch.device
+) -> tuple[Dense, Dense, Dense, Dense]:
     generator = torch.Generator().manual_seed(fitting.seed)
     network = _network(learnt.shape[1], generator).to(device)
     rows, judges = torch.from_numpy(learnt).to(device), torch.from_numpy(held_out).to(device)
