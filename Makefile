@@ -70,7 +70,7 @@ lock: $(READY) ## pin the newest versions that pyproject.toml allows
 		--python-version 3.11 --constraints requirements.lock -o requirements-build.lock
 
 clean: ## remove the virtual environment and everything made here
-	rm -rf $(VENV) .venv-mlflow build dist models load/results .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-torch .venv-mlflow build dist models load/results .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements.lock pyproject.toml

@@ -25,7 +25,6 @@ from stream_infer.models.families.sampling import windows_of  # noqa: E402
 from stream_infer.models.graph import build_graph  # noqa: E402
 from stream_infer.windows.layout import Layout  # noqa: E402
 
-
 pytestmark = pytest.mark.timeout(900)
 
 
