@@ -43,8 +43,9 @@ def command(
 ) -> None:
     """Score the same events with a candidate model and compare, live or over the past.
 
-    Writes a comparison for each event of the worker's. It has its own process, group, state and control port (shadow.port), follows the worker's results, and cannot slow
-    it: it only reads, at a lower priority (shadow.nice). Without --from it runs until it is stopped, as `run` does.
+    Writes a comparison for each event of the worker's. It has its own process, group, state and control port
+    (shadow.port), follows the worker's results, and cannot slow it: it only reads, at a lower priority (shadow.nice).
+    Without --from it runs until it is stopped, as `run` does.
 
     With --from it is a backtest over what the worker did: it fills its windows with the events before, compares all
     events of the range, and ends. Killed and started with the same options it goes on where it was.
