@@ -76,4 +76,4 @@ def _spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     if len(a) < 2:
         return 1.0
     ranks = [np.argsort(np.argsort(scores, kind="stable"), kind="stable") for scores in (a, b)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])

@@ -40,7 +40,7 @@ def speeds(
         batch = np.ascontiguousarray(np.resize(windows, (size, *windows.shape[1:])))
         for _ in range(_WARM_UP):
             model.score(batch)
-        took_s = []
+        took_s: list[float] = []
         end = time.perf_counter() + seconds_each
         while time.perf_counter() < end or len(took_s) < _LEAST_RUNS:
             began = time.perf_counter()
