@@ -16,8 +16,12 @@ __all__ = ["caught", "hunt", "hunt_one"]
 
 
 def caught(mutant: Mutant, report: Report) -> bool:
-    """Whether the run found what it must find; any other finding, or a run that broke off, does not count."""
-    return not mutant.finds.isdisjoint(report.violations)
+    """Whether the run found what it must find; any other finding does not count.
+
+    Nor does what is missing because the workers were not done when they were judged.
+    """
+    unfinished = {"lost"} if "committed" in report.violations else set()
+    return not (mutant.finds - unfinished).isdisjoint(report.violations)
 
 
 def hunt(

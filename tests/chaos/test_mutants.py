@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.chaos.checker import CHECKS
+from tests.chaos.hunt import caught
 from tests.chaos.mutants import MUTANTS
 from tests.chaos.scenario import load_all
+
+
+@pytest.mark.parametrize(
+    ("violations", "expected"),
+    [({"lost": 3}, True), ({"lost": 3, "committed": 1}, False), ({"scores": 1}, False), ({}, False)],
+)
+def test_what_is_only_not_done_yet_is_not_lost(violations: dict[str, int], expected: bool) -> None:
+    report: Any = SimpleNamespace(violations=violations)
+
+    assert caught(MUTANTS["does-not-rewind"], report) is expected
 
 
 def test_there_are_at_least_twelve() -> None:
