@@ -56,7 +56,14 @@ def soak(rig: Rig, random: Random) -> None:
     composite(rig, random)
 
 
-@scenario("short", faults=("any",), rounds=False, rate=500.0, patches=("tests.chaos.patches:clock",))
+@scenario(
+    "short",
+    faults=("any",),
+    rounds=False,
+    rate=500.0,
+    short_timeouts=False,
+    patches=("tests.chaos.patches:clock",),
+)
 def short(rig: Rig, random: Random) -> None:
     """Some of everything, as often as the ordinary tests have time for: a count of faults, however long they take."""
     deck: list[Strike] = []

@@ -30,7 +30,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained_model(tmp_path_factory.mktemp("chaos-model"))
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_nothing_is_lost_doubled_or_torn(
     cluster: Cluster, model: Path, protocol: str, tmp_path: Path
