@@ -187,7 +187,7 @@ def compare_app(config: Config, data_dir: str) -> CompareApp:
     return CompareApp(
         settings=settings,
         criteria=criteria_of(config),
-        new_ledger=lambda: ledger_of(config),
+        ledger=ledger_of(config),
         read=lambda partition, offset, values: labels.apply(reader.read(partition, offset, values)),
         encode=encoder.encode,
     )

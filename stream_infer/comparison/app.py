@@ -110,19 +110,15 @@ class CellTable(faust.Table):  # type: ignore[type-arg]
 class CompareApp:
     """Builds the Faust app around a ledger. ``read`` makes pairs of records, ``encode`` a record of a verdict.
 
-    ``new_ledger`` makes an empty one: recovered tables fill it.
+    ``ledger`` is an empty one: recovered tables fill it.
     """
 
     settings: AppSettings
     criteria: Criteria
-    new_ledger: Callable[[], Ledger]
+    ledger: Ledger
     read: Read
     encode: Encode
-    ledger: Ledger = field(init=False)
     events_count: int = field(default=0, init=False)
-
-    def __post_init__(self) -> None:
-        self.ledger = self.new_ledger()
 
     def build(self) -> faust.App:
         """Make the app: one agent, two tables, a timer and pages."""
@@ -154,10 +150,17 @@ class CompareApp:
             **summary(self.ledger, self.criteria),
         }
 
-    async def _recover(self, cells: CellTable) -> None:
-        self.ledger = self.new_ledger()
+    async def _recover(self, cells: Mapping[str, bytes]) -> None:
+        """Take the cells of the table that are ahead of the ledger's.
+
+        The table may be behind: Faust puts back what the changelog held when a recovery began, over what a batch under
+        way wrote and got acknowledged since. Whatever has counted farther is right: it holds all that the other does.
+        """
         for key, value in cells.items():
-            self.ledger.load(_cell_key(key), _cell(value))
+            name, cell = _cell_key(key), _cell(value)
+            known = self.ledger.cells.get(name)
+            if known is None or cell.position > known.position:
+                self.ledger.load(name, cell)
         logger.info("recovered cells=%d", len(self.ledger.cells))
 
     def _agent(self, cells: CellTable) -> Callable[[Any], Any]:
