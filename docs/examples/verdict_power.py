@@ -41,7 +41,9 @@ def main():
     for share in (0.998, 0.995, 0.99, 0.97, 0.95, 0.9):
         verdict, (median, most) = agreement(rng, share)
         print(f"| {share:.1%} | {verdict} | {median} | {most} |")
-    print("\n| candidate wins of the blocks that differ | blocks that differ, median | 90 % of runs |\n|---|---|---|")
+    print(
+        "\n| candidate wins of the blocks that differ | blocks that differ, median | 90 % of runs |\n|---|---|---|"
+    )
     for share in (0.55, 0.6, 0.7, 0.8, 0.9, 1.0):
         median, most = labels(rng, share)
         print(f"| {share:.0%} | {median} | {most} |")
