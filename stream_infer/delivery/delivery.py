@@ -131,7 +131,8 @@ class Outbox:
         producer, self.producer = self.producer, None
         if producer is not None:
             with suppress(KafkaException):  # a fenced producer says so once more
-                producer.close(0)
+                producer.purge()  # close() would wait for all it holds, for as long as message.timeout.ms
+                producer.close()
 
     def write(
         self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: Any = None

@@ -5,7 +5,8 @@ The rules, each with the failure it prevents:
 1. Begin at the first record, never while waiting for input: a transaction times out from its start.
 2. Flush before the offsets: offsets sent while records are in flight wait for a retry timer (100 ms against 4 ms).
 3. Offsets go in with the metadata of a live membership, read after a poll served pending rebalances.
-4. ``commit`` and ``abort`` are resumed while the error says so; anything else ends the transaction.
+4. ``commit`` and ``abort`` are resumed while the error says so; anything else ends the transaction. Each call has a
+   time-out: without one it was seen to outlast the transaction, for as long as the brokers were cut off.
 5. A fatal error, an unclassified one, or a request whose answer was not seen ends the *producer*: a new one fences
    whatever is still on its way (late EndTxn, late TxnOffsetCommit: client_log.py).
 6. After anything but a clean commit the caller goes back to the positions that the broker has, never to
@@ -32,6 +33,7 @@ __all__ = ["ExactlyOnce"]
 _LOG = get_logger(__name__)
 _INIT_TIMEOUT_S = 5.0
 _CLOSE_TIMEOUT_S = 2.0
+_STEP_S = 1.0
 
 
 def _nothing(_: dict[int, int]) -> list[TopicPartition]:
@@ -112,8 +114,9 @@ class ExactlyOnce:
             offsets += self._beside(positions)
             sent = True
             metadata = membership().metadata
-            self._until_done(lambda: self._outbox.producer.send_offsets_to_transaction(offsets, metadata))
-            self._until_done(self._outbox.producer.commit_transaction)
+            producer = self._outbox.producer
+            self._until_done(lambda: producer.send_offsets_to_transaction(offsets, metadata, self._timeout_s))
+            self._until_done(lambda: producer.commit_transaction(_STEP_S))
         except (KafkaException, NotAMember, Undone) as failure:
             self._undo(failure, sent=sent)
         self._end()
@@ -127,7 +130,7 @@ class ExactlyOnce:
         _LOG.info("abort", reason=reason)
         self._end()
         try:
-            self._until_done(self._outbox.producer.abort_transaction)
+            self._until_done(lambda: self._outbox.producer.abort_transaction(_STEP_S))
         except KafkaException as failure:
             self._rebuild(error_of(failure).name())
             return False

@@ -64,7 +64,7 @@ def prove(library: Library) -> None:
     try:
         _prove_records(library, producer, handle_of(library, producer, token))
     finally:
-        producer.close(0)
+        producer.close()
     consumer = Consumer({**_SILENT, "client.id": token, "group.id": token})
     try:
         handle_of(library, consumer, token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from confluent_kafka import Consumer, Producer
 
 from stream_infer.build.lane import lane_of
 from stream_infer.delivery.delivery import Outbox
-from stream_infer.delivery.lane import Lane
+from stream_infer.delivery.lane import Lane, LaneName
 from stream_infer.delivery.message_intake import MessageIntake
 from stream_infer.delivery.native import proof
 from stream_infer.delivery.native.handle import handle_of
@@ -104,6 +105,21 @@ def test_a_proof_leaves_no_client_behind(library: Library) -> None:
     before = thread_count()
     for _ in range(5):
         proof.prove(library)
+
+    assert thread_count() <= before + 2
+
+
+@pytest.mark.parametrize("name", ["ordinary", "native"])
+def test_a_producer_is_given_up_without_waiting_for_what_it_holds(name: LaneName) -> None:
+    """With no broker a record is held for message.timeout.ms; a client that is left behind shows as threads."""
+    before = thread_count()
+    outbox = Lane.choose(name).outbox({"bootstrap.servers": "", "log_level": 0}, 1.0)
+    for _ in range(5):
+        outbox.open()
+        outbox.write("events", b"value", b"key", 0, [("name", b"value")])
+        began_at = time.monotonic()
+        outbox.close()
+        assert time.monotonic() - began_at < 60
 
     assert thread_count() <= before + 2
 
