@@ -36,7 +36,7 @@ _RESTART_AFTER_S = 1.0
 _PROGRESS_WITHIN_S = 120.0
 _RESTARTS_MAX = 200
 _OPEN_ATTEMPTS = 4
-_READY_S = 300.0  # the first worker of a machine compiles
+_READY_S = 600.0  # the first worker of a machine compiles
 
 
 class Rig:
@@ -90,7 +90,8 @@ class Rig:
     def _open(self) -> None:
         self._make_topics()
         self.clock.write_bytes(struct.pack("d", 0.0))
-        for slot in range(self.options.workers):
+        self.start(0).wait_ready(_READY_S)  # alone: it may have to compile, and then the others need not
+        for slot in range(1, self.options.workers):
             self.start(slot)
         for worker in self.workers:
             worker.wait_ready(_READY_S)
