@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -130,7 +131,8 @@ class Outbox:
         """Give up the producer without waiting for what it holds."""
         producer, self.producer = self.producer, None
         if producer is not None:
-            with suppress(KafkaException):  # a fenced producer says so once more
+            # A fenced producer says so once more; one that cannot abort what is open warns of it.
+            with suppress(KafkaException), warnings.catch_warnings(action="ignore"):
                 producer.purge()  # close() would wait for all it holds, for as long as message.timeout.ms
                 producer.close()
 
