@@ -4,7 +4,7 @@
 
 A point is a stage and ``before`` or ``after`` it. An action is ``kill`` (as kill -9 does), ``exit`` (at once, code
 70), ``raise`` (an error that nobody expects), ``undone`` (what a delivery that failed raises), ``sleep(SECONDS)`` or
-``note``; ``@N`` does it at the Nth time the point is reached instead of the first (``note``: each time from there on).
+``note``; ``@N`` does it at the Nth time the point is reached instead of the first, ``@N+`` each time from there on.
 The point's name goes to the file CHAOS_FAILPOINTS_LOG before its action, so that whoever set it knows that it was
 reached. The patch ``arm`` wraps the methods of the built worker; the product knows nothing of it.
 """
@@ -23,7 +23,7 @@ from typing import Any
 from stream_infer.delivery.delivery import Undone
 from stream_infer.service import Service
 
-__all__ = ["POINTS", "STAGES", "Failpoint", "FailpointError", "arm", "parse"]
+__all__ = ["POINTS", "STAGES", "Failpoint", "FailpointError", "arm", "parse", "slow_commits"]
 
 STAGES = (
     "poll",
@@ -51,7 +51,7 @@ STAGES = (
 POINTS = tuple(f"{stage}.{side}" for stage in STAGES for side in ("before", "after"))
 
 _ENTRY = re.compile(
-    r"([a-z_]+\.(?:before|after))=(kill|exit|raise|undone|note|sleep\((\d+(?:\.\d+)?)\))(?:@(\d+))?"
+    r"([a-z_]+\.(?:before|after))=(kill|exit|raise|undone|note|sleep\((\d+(?:\.\d+)?)\))(?:@(\d+)(\+)?)?"
 )
 _EXIT_CODE = 70
 
@@ -67,6 +67,7 @@ class Failpoint:
     point: str
     action: str
     at: int
+    again: bool = False
     sleep_s: float = 0.0
     reached_count: int = 0
     log: Path | None = None
@@ -74,7 +75,7 @@ class Failpoint:
     def act(self) -> None:
         """Count, and do the action when it is time."""
         self.reached_count += 1
-        if self.reached_count < self.at or (self.reached_count > self.at and self.action != "note"):
+        if self.reached_count < self.at or (self.reached_count > self.at and not self.again):
             return
         if self.log is not None:
             with self.log.open("a") as log:
@@ -98,10 +99,12 @@ def parse(text: str, log: Path | None = None) -> list[Failpoint]:
         match = _ENTRY.fullmatch(entry)
         if match is None:
             raise ValueError(f"{entry!r} is not POINT=ACTION[@N]")
-        point, action, seconds, at = match.groups()
+        point, action, seconds, at, again = match.groups()
         if point not in POINTS:
             raise ValueError(f"no failpoint is named {point}; there are {', '.join(POINTS)}")
-        found.append(Failpoint(point, action, max(1, int(at or 1)), float(seconds or 0), log=log))
+        found.append(
+            Failpoint(point, action, max(1, int(at or 1)), bool(again), float(seconds or 0), log=log)
+        )
     return found
 
 
@@ -110,6 +113,11 @@ def arm(service: Service) -> None:
     log = os.environ.get("CHAOS_FAILPOINTS_LOG")
     armed = parse(os.environ.get("CHAOS_FAILPOINTS", ""), Path(log) if log else None)
     _Armed(armed).install(service)
+
+
+def slow_commits(service: Service) -> None:
+    """Let much time pass between the last poll of a commit and its offsets, in each commit."""
+    _Armed(parse("offsets.before=sleep(1.2)@1+")).install(service)
 
 
 @dataclass

@@ -7,7 +7,7 @@ A rig that lets one of them pass proves nothing by passing the real worker. A mu
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from confluent_kafka import Producer
 
 from stream_infer.delivery.delivery import Undone
-from stream_infer.delivery.membership import Membership, NotAMember
+from stream_infer.delivery.membership import Membership
 from stream_infer.service import Service
 
 __all__ = ["MUTANTS", "Mutant"]
@@ -78,7 +78,7 @@ def commits_before_it_produces(service: Service) -> None:
     worker._publish = commit_and_publish
 
 
-@_mutant("join-leave", "doubled", settings=_LONG_TRANSACTIONS)
+@_mutant("slow-commits", "doubled")
 def does_not_ask_whose_partition_it_is(service: Service) -> None:
     """A revoke changes nothing: what is in hand is committed with whatever metadata the group gives now."""
     worker: Any = service.worker
@@ -157,37 +157,6 @@ def reads_uncommitted(service: Service) -> None:
     worker: Any = service.worker
     source = worker._source
     source._settings = {**source._settings, "isolation.level": "read_uncommitted"}
-
-
-@_mutant("stall-work", "doubled")
-def does_not_look_at_its_membership(service: Service) -> None:
-    """Whatever the client gives as metadata of the group goes into the transaction, also after it was expelled."""
-    worker: Any = service.worker
-    source = worker._source
-    group = source._settings["group.id"]
-
-    def membership() -> Membership:
-        if source._consumer is None:
-            raise NotAMember("not connected")
-        return Membership(source._consumer.consumer_group_metadata(), group, "", 0)
-
-    source.membership = membership
-
-
-@_mutant("stall-poll", "doubled")
-def commits_what_it_lost(service: Service) -> None:
-    """When partitions are lost, what is in hand is committed quickly, member or not."""
-    worker: Any = service.worker
-    revoked, delivery = worker.revoked, worker._delivery
-    membership = _unfenced(worker)
-
-    def commit_first(partitions: Sequence[int], *, lost: bool) -> None:
-        if lost and delivery.opened_at is not None:
-            with suppress(Undone):
-                delivery.commit(worker._partitions.positions(), membership, lambda: None)
-        revoked(partitions, lost=lost)
-
-    worker.revoked = commit_first
 
 
 @_mutant("in-doubt", "doubled")

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from tests.chaos.failpoints import arm
+from tests.chaos import nemesis
+from tests.chaos.failpoints import arm, slow_commits
 from tests.chaos.rig import Rig
 from tests.chaos.scenario import scenario
+from tests.chaos.scenarios_worker import strike_on
 
 __all__: list[str] = []
 
@@ -61,6 +63,17 @@ def stall_offsets(rig: Rig, random: Random) -> None:
     _strike(
         rig, random, "a stall past the poll time-out, before the offsets", f"offsets.before=sleep({_STALL_S})"
     )
+
+
+@scenario(
+    "slow-commits",
+    faults=("a worker joins", "a worker leaves"),
+    patches=(f"{slow_commits.__module__}:{slow_commits.__name__}",),
+    **_OPTIONS,
+)
+def joins_and_slow_commits(rig: Rig, random: Random) -> None:
+    """Workers join and leave while commits are slow: a partition that is given away must be given away whole."""
+    strike_on(rig, random, nemesis.join, nemesis.join, nemesis.leave, every_s=(1.0, 3.0))
 
 
 @scenario("stall-commit", faults=("a stall past the poll time-out, before the commit",), **_OPTIONS)

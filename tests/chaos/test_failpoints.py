@@ -26,6 +26,14 @@ def test_what_is_not_an_entry_is_refused(text: str) -> None:
         parse(text)
 
 
+def test_an_action_may_be_done_each_time(tmp_path: Path) -> None:
+    (point,) = parse("score.after=note@2+", tmp_path / "log")
+    for _ in range(4):
+        point.act()
+
+    assert (tmp_path / "log").read_text() == "score.after\n" * 3
+
+
 def test_an_unknown_point_is_refused_with_the_known_ones() -> None:
     with pytest.raises(
         ValueError, match=r"no failpoint is named coffee.before; there are poll.before, poll.after"
