@@ -78,7 +78,9 @@ def test_asking_for_a_native_lane_that_cannot_be_had_is_an_error(other_version: 
         lane_of(config)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("made", [object(), 5, "text", [1, 2], Producer], ids=["object", "number", "text", "list", "class"])
+@pytest.mark.parametrize(
+    "made", [object(), 5, "text", [1, 2], Producer], ids=["object", "number", "text", "list", "class"]
+)
 def test_what_is_no_client_has_no_handle(library: Library, made: Any) -> None:
     """Memory that is read there may hold anything: a wrong address must not be followed blindly."""
     with pytest.raises(Refusal):
