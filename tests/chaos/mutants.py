@@ -187,7 +187,7 @@ def keeps_its_state_when_it_goes_back(service: Service) -> None:
     worker._partitions._table.undo = lambda: True
 
 
-@_mutant("worker-kill", "scores")
+@_mutant("worker-kill", "scores", settings={"state": {"flush_interval_s": 20.0, "restore_target_s": 60.0}})
 def marks_state_that_it_did_not_write(service: Service) -> None:
     """The marker says that all state is written, whatever is still to be flushed."""
     worker: Any = service.worker
