@@ -30,8 +30,8 @@ _SETTINGS = {
 class Cluster:
     """A context manager of the cluster under test. Not for several threads.
 
-    ``version`` of Kafka: one of ``stream_infer.embedded.versions``. ``settings`` are broker settings. A client that starts
-    at ``network.servers`` stays behind the proxies of ``network``; one that starts at ``servers`` is never behind them.
+    ``version`` of Kafka: one of ``stream_infer.embedded.versions``. ``settings`` are broker settings. A client that
+    starts at ``network.servers`` stays behind the proxies of ``network``; one that starts at ``servers`` never is.
     """
 
     def __init__(

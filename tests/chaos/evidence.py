@@ -100,7 +100,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Sample:
-    """Resources of one worker process at one moment."""
+    """Resources of one worker process at one moment, ``age_s`` after it was ready."""
 
     pid: int
     age_s: float

@@ -226,7 +226,8 @@ def _mutant(name: str, runs: Sequence[_Run]) -> tuple[str, ...]:
     scenarios = ", ".join(sorted({run["scenario"] for run in runs}))
     said = ", ".join(f"{check} ({count:,})" for check, count in found.most_common())
     purpose = f"{name}: {MUTANTS[name].purpose}" if name in MUTANTS else name
-    return (_cell(purpose), scenarios, str(len(runs)), said, "yes" if found else "NO")
+    wanted = MUTANTS[name].finds if name in MUTANTS else set(CHECKS)
+    return (_cell(purpose), scenarios, str(len(runs)), said, "yes" if wanted & found.keys() else "NO")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

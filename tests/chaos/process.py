@@ -43,7 +43,7 @@ class ChaosWorker(WorkerProcess):
         self, config: Path, log: Path, environment: Mapping[str, str], *, forked: bool = True
     ) -> None:
         self.log = log
-        self.started_s = time.monotonic()
+        self.ready_s: float | None = None
         self.stopped = False
         log.touch()
         variables = {**os.environ, **environment}
@@ -84,14 +84,18 @@ class ChaosWorker(WorkerProcess):
         )
 
     def sample(self) -> Sample | None:
-        """What it uses now; None when it has ended."""
+        """What it uses now; None before it was ready for the first time, and when it has ended."""
+        if self.ready_s is None:
+            if self.status().get("ready"):
+                self.ready_s = time.monotonic()
+            return None
         home = Path(f"/proc/{self.pid}")
         try:
             fields = (home / "stat").read_text().rpartition(")")[2].split()
             descriptors = len(list((home / "fd").iterdir()))
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             return None
-        age_s = time.monotonic() - self.started_s
+        age_s = time.monotonic() - self.ready_s
         return Sample(self.pid, age_s, int(fields[21]) * _PAGE_BYTES, int(fields[17]), descriptors)
 
 
