@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import struct
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -234,8 +233,8 @@ def clock_jump(rig: Rig, random: Random) -> None:
     """The wall clock of all workers jumps by up to a day, back or forth."""
     seconds = random.choice((-86_400.0, -3_600.0, -1.0, 1.0, 3_600.0, 86_400.0))
     rig.fault("clock jump", f"{seconds:+g} s")
-    rig.clock.open("r+b", 0).write(struct.pack("d", seconds))
-    rig.later(random.uniform(0.5, 3.0), lambda: rig.clock.open("r+b", 0).write(struct.pack("d", 0.0)))
+    rig.set_clock(seconds)
+    rig.later(random.uniform(0.5, 3.0), lambda: rig.set_clock(0.0))
 
 
 def disk_full(rig: Rig, random: Random) -> None:

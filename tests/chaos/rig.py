@@ -89,7 +89,8 @@ class Rig:
 
     def _open(self) -> None:
         self._make_topics()
-        self.clock.write_bytes(struct.pack("d", 0.0))
+        self.clock.touch()
+        self.set_clock(0.0)
         self.start(0).wait_ready(_READY_S)  # alone: it may have to compile, and then the others need not
         for slot in range(1, self.options.workers):
             self.start(slot)
@@ -123,6 +124,11 @@ class Rig:
     def clock(self) -> Path:
         """The file that says how far the clock of the workers is off (``patches.clock``)."""
         return self.folder / "clock"
+
+    def set_clock(self, off_s: float) -> None:
+        """Put the clock of the workers off; in place, since they have the file mapped."""
+        with self.clock.open("r+b", buffering=0) as file:
+            file.write(struct.pack("d", off_s))
 
     def alive(self) -> list[int]:
         """Slots whose worker runs and is not frozen."""
