@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from stream_infer.delivery.delivery import Undone
@@ -166,6 +167,12 @@ class _Armed:
                 armed.act()
 
 
-def _request(step: Callable[[], None]) -> str:
-    """The stage of a step of the transaction."""
-    return {"commit_transaction": "commit", "abort_transaction": "abort"}.get(step.__name__, "offsets")
+def _request(step: FunctionType) -> str:
+    """The stage of a step of the transaction, by the call of the client in it."""
+    stages = {
+        "commit_transaction": "commit",
+        "abort_transaction": "abort",
+        "send_offsets_to_transaction": "offsets",
+    }
+    (called,) = stages.keys() & set(step.__code__.co_names)
+    return stages[called]

@@ -39,12 +39,12 @@ def test_every_point_is_reached(deploy: Deploy, rows: Rows) -> None:
     first.pause()
     time.sleep(4.5)
     first.resume()
-    deadline = time.monotonic() + 60
+    deadline, sent = time.monotonic() + 60, 2000
     while missing := set(POINTS) - set(log.read_text().split()):
         assert time.monotonic() < deadline, f"never reached: {sorted(missing)}\n{first.text()[-3000:]}"
+        sent += deployment.send(rows(100, start=sent))
         time.sleep(0.2)
-    deployment.send(rows(300, start=2000))
     deployment.wait_committed()
 
     assert [first.stop(), second.stop()] == [0, 0]
-    assert len(deployment.outcome().scored) == 2300
+    assert len(deployment.outcome().scored) == sent
