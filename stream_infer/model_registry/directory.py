@@ -104,7 +104,9 @@ class DirectoryRegistry:
 
     def _version(self, version: str) -> ModelVersion:
         path = self._folder / version
-        links = [path for path in self._folder.iterdir() if not path.name.startswith(".") and path.is_symlink()]
+        links = [
+            path for path in self._folder.iterdir() if not path.name.startswith(".") and path.is_symlink()
+        ]
         aliases = sorted(link.name for link in links if str(link.readlink()) == version)
         try:
             metrics = json.loads((path / _MANIFEST).read_bytes()).get("metrics", {})
