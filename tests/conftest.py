@@ -1,6 +1,7 @@
 """The broker, the registry and the topics of the tests: real ones, started once per run."""
 
 import os
+import signal
 import subprocess
 import time
 import uuid
@@ -21,6 +22,10 @@ from stream_infer.errors import StreamInferError
 settings.register_profile("desk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("desk"), derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "desk"))
+
+# A shell lets what it runs in the background ignore Ctrl-C, and children inherit that; some tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CONTAINER_IMAGE = "apache/kafka:4.3.1"
 CONTAINER_READY_S = 120.0
