@@ -22,7 +22,7 @@ from stream_infer.model_registry.registry import Catalogue
 from stream_infer.model_registry.source import Login, ModelSource, open_registry
 from stream_infer.models.artifact import Artifact
 
-PROGRAM = os.environ.get("MLFLOW_PROGRAM")
+PROGRAM = os.environ.get("MLFLOW_PROGRAM") and str(Path(os.environ["MLFLOW_PROGRAM"]).absolute())
 READY_S = 240.0
 
 pytestmark = [
