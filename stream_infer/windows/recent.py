@@ -19,14 +19,17 @@ class Recent:
     """
 
     def __init__(self) -> None:
-        self._batches: deque[tuple[NDArray[np.float32], NDArray[np.int64]]] = deque(maxlen=_ROWS)
+        self._batches: deque[tuple[NDArray[np.float32], NDArray[np.int64]]] = deque()
+        self._count = 0
 
     def add(self, windows: NDArray[np.float32], profile: NDArray[np.int64]) -> None:
         """Remember a batch, and forget what is not needed any more."""
+        if not len(profile):
+            return
         self._batches.append((windows, profile))
-        rows = sum(len(profile) for _, profile in self._batches)
-        while rows - len(self._batches[0][1]) >= _ROWS:
-            rows -= len(self._batches.popleft()[1])
+        self._count += len(profile)
+        while self._count - len(self._batches[0][1]) >= _ROWS:
+            self._count -= len(self._batches.popleft()[1])
 
     def rows(self) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
         """Windows (n, W, F) and profiles (n); None before the first batch."""
