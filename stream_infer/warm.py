@@ -14,6 +14,7 @@ from stream_infer.assignment import Assignment
 from stream_infer.avro.decoder import Decoder
 from stream_infer.log import get_logger
 from stream_infer.models.loading import LoadedModel
+from stream_infer.models.model import warm_up_model
 from stream_infer.records import Batch, Blobs, Columns, Scores, Text
 from stream_infer.scorer import Scorer
 from stream_infer.windows.layout import NONE, TOP
@@ -31,7 +32,7 @@ def warm_up(loaded: LoadedModel, decoder: Decoder, scorer: Scorer, encode: Encod
     """Compile and run every stage; ``batch_events`` is the largest batch the model will see."""
     began_at = time.perf_counter()
     _LOG.info("warming up, the first time on a machine takes some seconds")
-    loaded.model.warm_up((1, min(64, batch_events), batch_events))
+    warm_up_model(loaded.model, (1, min(64, batch_events), batch_events))
     decoder.warm_up()
     scorer.warm_up()
     batch, columns, scores = _row(loaded.layout.features)

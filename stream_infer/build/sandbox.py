@@ -18,6 +18,7 @@ from stream_infer.build.events import fields_of, schemas_of
 from stream_infer.build.model import model_of
 from stream_infer.config import Config
 from stream_infer.log import configure
+from stream_infer.models.model import warm_up_model
 from stream_infer.scorer import Scorer
 from stream_infer.trial import Trial
 from stream_infer.windows.table import EntityTable
@@ -38,7 +39,7 @@ def main() -> None:
     decoder = Decoder(schemas_of(config), fields_of(config, loaded.manifest.features))
     table = EntityTable(loaded.layout, loaded.profiles, config.state.idle_ttl_s)
     scorer = Scorer(loaded.model, loaded.profiles, loaded.layout, table)
-    loaded.model.warm_up((1, 256))
+    warm_up_model(loaded.model, (1, 256))
     decoder.warm_up()
     scorer.warm_up()
     Trial(connection, decoder, scorer, table).run()

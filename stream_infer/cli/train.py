@@ -140,7 +140,7 @@ def _measured(
     from stream_infer.models.evaluate import evaluate  # noqa: PLC0415
     from stream_infer.models.loading import open_artifact  # noqa: PLC0415
     from stream_infer.models.offline import score_rows  # noqa: PLC0415
-    from stream_infer.models.onnx_runtime import Placement  # noqa: PLC0415
+    from stream_infer.models.placement import Placement  # noqa: PLC0415
     from stream_infer.models.scored import scored_rows  # noqa: PLC0415
 
     if data.label is None or train_split is None:

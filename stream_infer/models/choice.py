@@ -21,7 +21,7 @@ from stream_infer.models.evaluate import evaluate
 from stream_infer.models.families import available
 from stream_infer.models.loading import open_artifact
 from stream_infer.models.offline import score_rows
-from stream_infer.models.onnx_runtime import Placement
+from stream_infer.models.placement import Placement
 from stream_infer.models.scored import scored_rows
 from stream_infer.models.train import Recipe, train
 

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from stream_infer.models.artifact import Artifact
 from stream_infer.models.manifest import Manifest
-from stream_infer.models.onnx_runtime import Device, OnnxModel, Placement
+from stream_infer.models.model import Model
+from stream_infer.models.onnx_runtime import OnnxModel
+from stream_infer.models.placement import Device, Placement
 from stream_infer.windows.layout import Layout
 from stream_infer.windows.profiles import Profiles
 
@@ -17,7 +19,7 @@ __all__ = ["LoadedModel", "load_model", "open_artifact"]
 class LoadedModel(NamedTuple):
     """A model ready to score, with what training learned."""
 
-    model: OnnxModel
+    model: Model
     profiles: Profiles
     layout: Layout
     manifest: Manifest

@@ -15,7 +15,7 @@ from stream_infer.models.dataset import Dataset
 from stream_infer.models.evaluate import Cause, Quality, evaluate
 from stream_infer.models.loading import LoadedModel, open_artifact
 from stream_infer.models.offline import score_rows
-from stream_infer.models.onnx_runtime import Placement
+from stream_infer.models.placement import Placement
 from stream_infer.models.scored import scored_rows
 from stream_infer.models.train import Recipe, train
 from stream_infer.scorer import Scorer

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from stream_infer.errors import ModelError
+from stream_infer.models.model import first_line
 from stream_infer.models.onnx_scan import scan
+from stream_infer.models.placement import ON_CPU, Placement
 from stream_infer.windows.layout import Layout
 
-__all__ = ["INPUT", "OUTPUT", "Device", "OnnxModel", "Placement"]
+__all__ = ["INPUT", "OUTPUT", "OnnxModel"]
 
 INPUT = "windows"
 OUTPUT = "errors"
-
-Device = Literal["cpu", "cuda", "tensorrt"]
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -27,19 +25,6 @@ _PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 _FATAL_ONLY = 4  # ONNX Runtime prints what it also raises; the exception is enough
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where and how a model runs.
-
-    ``threads`` are those of one batch on the CPU: more help only models far larger than a forecast.
-    ``batch_max`` bounds the batch sizes that TensorRT builds its engine for.
-    """
-
-    device: Device = "cpu"
-    threads: int = 1
-    batch_max: int = 4096
 
 
 class OnnxModel:
@@ -59,7 +44,7 @@ class OnnxModel:
         content: bytes,
         identity: tuple[str, str],
         layout: Layout,
-        placement: Placement = Placement(),
+        placement: Placement = ON_CPU,
     ) -> OnnxModel:
         """Start a session over the bytes of ``model.onnx``. ``identity`` is (name, version).
 
@@ -76,7 +61,7 @@ class OnnxModel:
         try:
             session = onnxruntime.InferenceSession(content, options, providers=providers)
         except Exception as error:  # the binding does not export the classes that it raises
-            raise ModelError(f"model {label}: ONNX Runtime cannot open it: {_first_line(error)}") from error
+            raise ModelError(f"model {label}: ONNX Runtime cannot open it: {first_line(error)}") from error
         session.disable_fallback()
         used = session.get_providers()[0]
         if used != _PROVIDERS[placement.device]:
@@ -116,26 +101,6 @@ class OnnxModel:
         errors: NDArray[np.float32] = self.session.run((OUTPUT,), {INPUT: windows})[0]
         return errors
 
-    def warm_up(self, batch_sizes: tuple[int, ...]) -> float:
-        """Score zeros in each of these batch sizes, so that no real event pays for a first call.
-
-        Returns the seconds it took. Raises ModelError when the model cannot score.
-        """
-        started = time.perf_counter()
-        for size in batch_sizes:
-            windows = np.zeros((size, self.layout.window, self.layout.features), np.float32)
-            try:
-                errors = self.score(windows)
-            except Exception as error:
-                raise ModelError(
-                    f"model {self.name} {self.version}: cannot score {size} windows: {_first_line(error)}"
-                ) from error
-            if errors.shape != (size, self.layout.terms, self.layout.features):
-                raise ModelError(
-                    f"model {self.name} {self.version}: gave errors {errors.shape} for {size} windows"
-                )
-        return time.perf_counter() - started
-
 
 def _providers(placement: Placement, layout: Layout) -> list[Any]:
     device, batch_max = placement.device, placement.batch_max
@@ -162,7 +127,3 @@ def _providers(placement: Placement, layout: Layout) -> list[Any]:
         "trt_profile_max_shapes": f"{INPUT}:{batch_max}x{shape}",
     }
     return [(_PROVIDERS["tensorrt"], profile), cuda, _PROVIDERS["cpu"]]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

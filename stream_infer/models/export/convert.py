@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 
 from stream_infer.errors import ModelError
-from stream_infer.models.onnx_runtime import Device
+from stream_infer.models.placement import Device
 
 __all__ = ["TARGETS", "Target", "convert", "device_of"]
 

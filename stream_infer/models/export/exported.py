@@ -15,7 +15,7 @@ from stream_infer.models.export.parity import Bounds, Parity
 from stream_infer.models.export.speed import Speed, speeds
 from stream_infer.models.loading import LoadedModel, open_artifact
 from stream_infer.models.offline import OfflineScores, score_rows
-from stream_infer.models.onnx_runtime import Placement
+from stream_infer.models.placement import Placement
 from stream_infer.scorer import Scorer
 from stream_infer.windows.table import EntityTable
 

@@ -20,7 +20,7 @@ from stream_infer.models.export.convert import convert
 from stream_infer.models.export.parity import Bounds, Parity
 from stream_infer.models.export.speed import speeds
 from stream_infer.models.loading import load_model, open_artifact
-from stream_infer.models.onnx_runtime import Placement
+from stream_infer.models.placement import Placement
 
 SCORES = hnp.arrays(np.float64, 20, elements=st.floats(0, 100))
 

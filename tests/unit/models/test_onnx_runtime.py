@@ -14,8 +14,9 @@ from stream_infer.errors import ModelError
 from stream_infer.models import Artifact, OnnxModel, load_model
 from stream_infer.models.families.forecast import Forecast
 from stream_infer.models.graph import build_graph
-from stream_infer.models.onnx_runtime import Placement
+from stream_infer.models.model import warm_up_model
 from stream_infer.models.onnx_scan import scan
+from stream_infer.models.placement import Placement
 from stream_infer.windows.layout import Layout
 
 
@@ -47,7 +48,7 @@ def test_load_model_opens_and_warms_up(artifact: Artifact, tmp_path: Path) -> No
 
     model, profiles, layout, manifest = load_model(tmp_path / "small", pinned_sha256=artifact.sha256)
 
-    assert model.warm_up((1, 64)) > 0
+    assert warm_up_model(model, (1, 64)) > 0
     assert (model.name, model.version, model.layout) == ("small", "1", layout)
     assert profiles.names == artifact.profiles.names
     assert manifest.features == ("f0", "f1", "f2")

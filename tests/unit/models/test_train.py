@@ -15,7 +15,7 @@ from stream_infer.models.evaluate import Quality, evaluate, read_causes
 from stream_infer.models.families.sampling import windows_of
 from stream_infer.models.loading import open_artifact
 from stream_infer.models.offline import OfflineScores, score_rows
-from stream_infer.models.onnx_runtime import Placement
+from stream_infer.models.placement import Placement
 from stream_infer.models.scored import read_scored, scored_rows, write_scored
 from stream_infer.models.standard import fill_missing, standardised
 from stream_infer.models.train import Recipe, train
