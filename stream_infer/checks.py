@@ -101,7 +101,7 @@ def _steps(model: Step, config: Config) -> Iterable[tuple[str, Step]]:
     yield "brokers", _brokers
     yield "input topic", _input
     names = ["scored topic", "reject topic", "state topic"]
-    if config.shadow.model is not None:
+    if config.shadow.is_set:
         names += ["comparisons", "shadow state"]
     for index, name in enumerate(names):
         yield name, partial(_role, index=index)
@@ -164,7 +164,7 @@ def _role(world: _World, index: int) -> str:
 def plan_of(config: Config) -> Plan:
     """The topics of these settings."""
     output, state, shadow = config.output, config.state.topic, config.shadow
-    if shadow.model is None:
+    if not shadow.is_set:
         return Plan(output.scored_topic, output.reject_topic, state)
     return Plan(output.scored_topic, output.reject_topic, state, shadow.comparison_topic, shadow.state_topic)
 

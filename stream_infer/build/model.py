@@ -16,7 +16,7 @@ from stream_infer.models.artifact import Artifact
 from stream_infer.models.loading import LoadedModel, load_model
 from stream_infer.swap import Candidate
 
-__all__ = ["Followed", "ModelAtHand", "artifact_of", "model_of"]
+__all__ = ["Followed", "ModelAtHand", "artifact_of", "model_of", "version_of"]
 
 _LATEST = "current"
 
@@ -83,6 +83,18 @@ def artifact_of(settings: ModelSettings) -> Artifact:
         return Artifact.load(followed.fetch())
     finally:
         followed.close()
+
+
+def version_of(settings: ModelSettings) -> tuple[str, str | None]:
+    """The version that these settings mean now, and the source that goes on meaning it (None: it is a folder).
+
+    Raises ConfigError, ModelError.
+    """
+    if settings.source is None:
+        return Artifact.load(_path(settings)).manifest.version, None
+    source = ModelSource.parse(settings.source)
+    version = open_registry(source, _login(settings)).resolve(source.wanted or _LATEST).version
+    return version, source.at(version).text
 
 
 def _path(settings: ModelSettings) -> Path:

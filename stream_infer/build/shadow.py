@@ -16,7 +16,7 @@ from stream_infer.avro.details import ScoredDetails
 from stream_infer.avro.fields import Fields
 from stream_infer.avro.source import SchemaSource, SingleSchema
 from stream_infer.build.events import own_schema_id, schemas_of
-from stream_infer.build.model import Followed, ModelAtHand, model_of
+from stream_infer.build.model import Followed, ModelAtHand, model_of, version_of
 from stream_infer.build.worker import Assembly
 from stream_infer.config import Config
 from stream_infer.config.model import ModelSettings
@@ -25,7 +25,6 @@ from stream_infer.delivery.delivery import Delivery
 from stream_infer.delivery.settings import reader_settings
 from stream_infer.delivery.source import BatchLimits
 from stream_infer.errors import ConfigError
-from stream_infer.models.artifact import Artifact
 from stream_infer.models.manifest import Manifest
 from stream_infer.records import Batch, Columns, Scores
 from stream_infer.service import Service
@@ -52,36 +51,53 @@ Told = Callable[[int, int], None]
 def shadow_config(config: Config) -> Config:
     """The settings of the worker that a shadow is: its own name, model, state and port. Raises ConfigError."""
     shadow = config.shadow
-    if shadow.model is None:
+    if not shadow.is_set:
         raise ConfigError(
-            "shadow.model is not set: name the candidate's folder, made by `stream-infer train`, in section [shadow]"
+            "neither shadow.model nor shadow.source is set: name the candidate's folder, made by `stream-infer train`, "
+            "or a model and an alias, in section [shadow]"
         )
     if shadow.id == config.app.id:
         raise ConfigError(f"shadow.id = {shadow.id} is the worker's own app.id: give the shadow another")
-    model = ModelSettings(path=shadow.model, device=shadow.device, threads=shadow.threads)
     return config.model_copy(
         update={
             "app": config.app.model_copy(update={"id": shadow.id}),
             "state": config.state.model_copy(update={"topic": shadow.state_topic}),
-            "model": model,
+            "model": _candidate_of(config),
             "control": config.control.model_copy(update={"port": shadow.port}),
         }
     )
 
 
+def _candidate_of(config: Config) -> ModelSettings:
+    """The candidate: in the registry of the worker's model, where it is followed.
+
+    How often it judges otherwise is what a comparison is to find out, so no version is refused for that.
+    """
+    shadow = config.shadow
+    own = {
+        "path": shadow.model,
+        "source": shadow.source,
+        "device": shadow.device,
+        "threads": shadow.threads,
+        "max_flips": 1.0,
+    }
+    return config.model.model_copy(update=own)
+
+
 def backtest_config(config: Config, start: str, end: str | None, topic: str | None) -> Config:
     """The settings of a shadow that goes over a range once: a name and state of its own, and another topic.
 
-    The same range and candidate give the same name: a backtest that was killed goes on where it was. Raises ModelError.
+    The same range and candidate give the same name: a backtest that was killed goes on where it was. An alias is
+    looked up once: what it comes to mean later plays no part. Raises ModelError.
     """
     shadow = config.shadow
-    assert shadow.model is not None  # shadow_config sees to it
-    version = Artifact.load(shadow.model).manifest.version
+    version, source = version_of(shadow_config(config).model)
     told = "|".join([version, start, end or "", topic or ""])
     name = f"{shadow.id}-backtest-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
     own = {
         "id": name,
         "state_topic": f"{name}.state",
+        "source": source,
         "comparison_topic": topic or f"{shadow.comparison_topic}.backtest",
     }
     return config.model_copy(update={"shadow": shadow.model_copy(update=own)})

@@ -62,7 +62,7 @@ def create(config_path: Path, replication: int, input_partitions: int | None, *,
         raise BrokerError("\n  ".join([*wrong, _cure(config_path, source)]))
     if config.kafka.group_protocol == "consumer":
         _set_group(cluster, config.app.id)
-        if config.shadow.model is not None:
+        if config.shadow.is_set:
             _set_group(cluster, config.shadow.id)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from stream_infer.config.kafka import Section
+from stream_infer.config.model import PathOrAddress
 
 __all__ = ["Place", "Shadow", "place"]
 
@@ -51,7 +52,10 @@ class Shadow(Section):
     id: Name = Field(json_schema_extra={"derived": "<app.id>-shadow"})
     """Name of this shadow: its consumer group and the prefix of its transactional ids; one for each that runs."""
     model: Path | None = None
-    """Folder of the candidate, made by `stream-infer train`. Not set: there is no shadow."""
+    """Folder of a candidate that stays, made by `stream-infer train`. Neither set: there is no shadow."""
+    source: PathOrAddress | None = None
+    """A model and an alias to follow in its place: `models/detector@challenger` or `models:/detector@challenger`.
+    Address and login of the registry, `poll_interval_s` and `cache_dir` are those of [model]."""
     comparison_topic: TopicName = Field(json_schema_extra={"derived": "<input.topic>.compared"})
     """Topic of the comparisons; several shadows may share it. Partitions as the input's."""
     state_topic: TopicName = Field(json_schema_extra={"derived": "<app.id>-shadow.state"})
@@ -71,6 +75,19 @@ class Shadow(Section):
     """Niceness of the process: on a machine that it shares with the worker, the worker goes first."""
     port: int = Field(default=8081, ge=0, le=65_535)
     """Port of its control server (the address is `control.host`); 0 takes any free one."""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a shadow at all."""
+        return self.model is not None or self.source is not None
+
+    @model_validator(mode="after")
+    def _one_candidate(self) -> Self:
+        if self.model is not None and self.source is not None:
+            raise ValueError(
+                "set one of shadow.model (a folder) and shadow.source (a model and an alias to follow)"
+            )
+        return self
 
     @field_validator("start")
     @classmethod

@@ -57,8 +57,9 @@ class Shelf:
             staging = Path(tempfile.mkdtemp(prefix=".fetching.", dir=target.parent))
             try:
                 registry.fetch(version, staging)
-                shutil.rmtree(target, ignore_errors=True)
-                staging.rename(target)
+                if not _whole(target):  # another process that shares the folder may have been faster
+                    shutil.rmtree(target, ignore_errors=True)
+                    staging.rename(target)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
         except OSError as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -64,6 +64,11 @@ class ModelSource:
         if found is None:
             return cls(text, "", place, wanted or None)
         return cls(text, found["scheme"], found["rest"].lstrip("/"), wanted or None)
+
+    def at(self, wanted: str) -> ModelSource:
+        """The same model, another alias or version."""
+        place = self.text if self.wanted is None else self.text.rpartition("@")[0]
+        return replace(self, text=f"{place}@{wanted}", wanted=wanted)
 
 
 def open_registry(source: ModelSource, login: Login) -> ModelRegistry:

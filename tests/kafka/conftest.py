@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from stream_infer.data import sample_path
+from stream_infer.model_registry.directory import DirectoryRegistry
+from stream_infer.models.artifact import Artifact
 from tests.kafka.deployment import SCHEMA_ID, Deployment, Event, encode
 
 Rows = Callable[..., list[Event]]
@@ -27,6 +30,23 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [program, "train", "--data", sample_path(), "--out", folder], check=True, capture_output=True
     )
     return folder
+
+
+@pytest.fixture
+def detector(model: Path, tmp_path: Path) -> DirectoryRegistry:
+    """Versions "1" and "2" of a model, with the same weights and other thresholds: the scores are the same.
+
+    They are in models/detector of the test's folder; ``current`` is "1".
+    """
+    registry = DirectoryRegistry(tmp_path / "models" / "detector")
+    artifact = Artifact.load(model)
+    for version, factor in (("1", 1.0), ("2", 0.9)):
+        profiles = dataclasses.replace(artifact.profiles, threshold=artifact.profiles.threshold * factor)
+        manifest = artifact.manifest.model_copy(update={"version": f"{artifact.manifest.version}-{version}"})
+        Artifact.of(manifest, artifact.model, profiles).save(tmp_path / version)
+        registry.add(tmp_path / version, version, {})
+    registry.point("current", "1")
+    return registry
 
 
 @pytest.fixture(scope="session")

@@ -161,6 +161,18 @@ class WorkerProcess:
         except httpx.HTTPError:
             return {}
 
+    def facts(self) -> dict[str, Any]:
+        """What /status says of it; empty while there is none."""
+        return dict(self.status().get("facts", {}))
+
+    def wait_until(self, true: Callable[[], bool], timeout_s: float = 90.0) -> None:
+        """Wait for something that comes about while it runs."""
+        deadline = time.monotonic() + timeout_s
+        while not true():
+            assert time.monotonic() < deadline, self.text()[-3000:]
+            assert self.process.poll() is None, self.text()[-3000:]
+            time.sleep(0.02)
+
     def get(self, page: str) -> httpx.Response:
         return httpx.get(f"http://127.0.0.1:{self._port()}/{page}", timeout=5)
 

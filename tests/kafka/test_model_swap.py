@@ -16,7 +16,7 @@ import pytest
 from stream_infer.model_registry.directory import DirectoryRegistry
 from stream_infer.models.artifact import Artifact
 from tests.kafka.conftest import Rows
-from tests.kafka.deployment import PROGRAM, Deployment, WorkerProcess
+from tests.kafka.deployment import PROGRAM, Deployment
 from tests.kafka.test_worker import sending
 
 pytestmark = pytest.mark.kafka
@@ -24,34 +24,11 @@ pytestmark = pytest.mark.kafka
 Deploy = Callable[..., Deployment]
 SWAPS = 100
 GROWTH_BYTES = 30_000_000
-DEADLINE_S = 90.0
-
-
-@pytest.fixture
-def registry(model: Path, tmp_path: Path) -> DirectoryRegistry:
-    """Versions "1" and "2" of a model, with the same weights and other thresholds: the scores are the same."""
-    registry = DirectoryRegistry(tmp_path / "models" / "detector")
-    artifact = Artifact.load(model)
-    for version, factor in (("1", 1.0), ("2", 0.9)):
-        profiles = dataclasses.replace(artifact.profiles, threshold=artifact.profiles.threshold * factor)
-        manifest = artifact.manifest.model_copy(update={"version": f"{artifact.manifest.version}-{version}"})
-        Artifact.of(manifest, artifact.model, profiles).save(tmp_path / version)
-        registry.add(tmp_path / version, version, {})
-    registry.point("current", "1")
-    return registry
 
 
 def following(tmp_path: Path, **settings: Any) -> dict[str, Any]:
     source = {"source": str(tmp_path / "models" / "detector@current"), "poll_interval_s": 0.1}
     return {"model": source | settings}
-
-
-def wait_until(true: Callable[[], bool], worker: WorkerProcess) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not true():
-        assert time.monotonic() < deadline, worker.text()[-3000:]
-        assert worker.process.poll() is None, worker.text()[-3000:]
-        time.sleep(0.02)
 
 
 def history(deployment: Deployment) -> list[dict[str, Any]]:
@@ -61,25 +38,21 @@ def history(deployment: Deployment) -> list[dict[str, Any]]:
     return [json.loads(line) for line in told.stdout.splitlines()]
 
 
-def facts(worker: WorkerProcess) -> dict[str, Any]:
-    return dict(worker.status().get("facts", {}))
-
-
 @pytest.mark.parametrize("killed", [False, True], ids=["undisturbed", "killed"])
 def test_a_swap_under_load(
-    deploy: Deploy, rows: Rows, registry: DirectoryRegistry, tmp_path: Path, *, killed: bool
+    deploy: Deploy, rows: Rows, detector: DirectoryRegistry, tmp_path: Path, *, killed: bool
 ) -> None:
     deployment = deploy(**following(tmp_path))
     worker = deployment.start()
     thread = sending(deployment, rows(6000), 1500)
     time.sleep(1.0)
-    registry.point("current", "2")
+    detector.point("current", "2")
     if killed:
         worker.kill()
         worker = deployment.start(ready=False)
     thread.join()
     deployment.wait_committed()
-    wait_until(lambda: facts(worker).get("version") == "2", worker)
+    worker.wait_until(lambda: worker.facts().get("version") == "2")
     deployment.send(rows(300, start=6000))
     deployment.wait_committed()
 
@@ -101,17 +74,17 @@ def test_a_swap_under_load(
 
 
 def test_versions_that_do_not_fit_are_refused_and_the_one_in_use_goes_on(
-    deploy: Deploy, rows: Rows, registry: DirectoryRegistry, model: Path, tmp_path: Path
+    deploy: Deploy, rows: Rows, detector: DirectoryRegistry, model: Path, tmp_path: Path
 ) -> None:
     artifact = Artifact.load(model)
     narrow = dataclasses.replace(artifact.profiles, threshold=artifact.profiles.threshold * 1e-6)
     Artifact.of(artifact.manifest, artifact.model, narrow).save(tmp_path / "alarmist")
-    registry.add(tmp_path / "alarmist", "alarmist", {})
+    detector.add(tmp_path / "alarmist", "alarmist", {})
     features = (*artifact.manifest.features[1:], artifact.manifest.features[0])
     shuffled = artifact.manifest.model_copy(update={"features": features})
     Artifact.of(shuffled, artifact.model, artifact.profiles).save(tmp_path / "shuffled")
-    registry.add(tmp_path / "shuffled", "shuffled", {})
-    registry.add(tmp_path / "2", "damaged", {})
+    detector.add(tmp_path / "shuffled", "shuffled", {})
+    detector.add(tmp_path / "2", "damaged", {})
     damaged = tmp_path / "models" / "detector" / "damaged" / "model.onnx"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
 
@@ -124,10 +97,10 @@ def test_versions_that_do_not_fit_are_refused_and_the_one_in_use_goes_on(
         ("shuffled", "takes other features"),
         ("alarmist", "otherwise than the version in use"),
     ):
-        registry.point("current", version)
-        wait_until(lambda: str(facts(worker).get("model_refused")).startswith(version), worker)  # noqa: B023
-        assert reason in facts(worker)["model_refused"]
-    assert facts(worker)["version"] == "1"
+        detector.point("current", version)
+        worker.wait_until(lambda: str(worker.facts().get("model_refused")).startswith(version))  # noqa: B023
+        assert reason in worker.facts()["model_refused"]
+    assert worker.facts()["version"] == "1"
     assert 'stream_infer_model_versions_total{outcome="refused"} 3.0' in worker.get("metrics").text
 
     deployment.send(rows(300, start=600))
@@ -137,7 +110,7 @@ def test_versions_that_do_not_fit_are_refused_and_the_one_in_use_goes_on(
 
 @pytest.mark.slow
 def test_memory_returns_after_many_swaps(
-    deploy: Deploy, rows: Rows, registry: DirectoryRegistry, tmp_path: Path
+    deploy: Deploy, rows: Rows, detector: DirectoryRegistry, tmp_path: Path
 ) -> None:
     deployment = deploy(partitions=1, **following(tmp_path))
     worker = deployment.start()
@@ -146,8 +119,8 @@ def test_memory_returns_after_many_swaps(
 
     def swap(number: int) -> int:
         version = str(2 - number % 2)
-        registry.point("current", version)
-        wait_until(lambda: facts(worker).get("version") == version, worker)
+        detector.point("current", version)
+        worker.wait_until(lambda: worker.facts().get("version") == version)
         lines = Path(f"/proc/{worker.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
 

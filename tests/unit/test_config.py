@@ -156,6 +156,10 @@ def test_commented_defaults_of_the_example_are_the_defaults(tmp_path):
         ({"registry": {"dir": "schemas"}}, "registry.url and registry.dir exclude each other"),
         ({"registry": {"url": "localhost:8081"}}, "[registry] url: must begin with http:// or https://"),
         ({"registry": {"username": "me"}}, "registry.username and registry.password go together"),
+        (
+            {"shadow": {"model": "candidate", "source": "models:/detector@challenger"}},
+            "set one of shadow.model (a folder) and shadow.source (a model and an alias to follow)",
+        ),
         ({"output": {"scored_topic": "events"}}, "input.topic and output.scored_topic are both events"),
         ({"kafka": {"sasl_mechanism": "PLAIN"}}, "kafka.security_protocol = PLAINTEXT does not log in"),
         ({"kafka": {"security_protocol": "SASL_SSL"}}, "needs kafka.sasl_mechanism"),

@@ -110,6 +110,20 @@ def test_mlflow_and_an_alias(name: str, wanted: str) -> None:
     assert (source.scheme, source.place, source.wanted) == ("models", name, wanted)
 
 
+@pytest.mark.parametrize(
+    ("text", "pinned"),
+    [
+        ("models:/detector@champion", "models:/detector@7"),
+        ("models:/detector", "models:/detector@7"),
+        ("my@models/detector@current", "my@models/detector@7"),
+        ("wandb:team/detector@prod", "wandb:team/detector@7"),
+    ],
+)
+def test_the_same_model_at_a_version(text: str, pinned: str) -> None:
+    found = ModelSource.parse(text).at("7")
+    assert found == ModelSource.parse(pinned)
+
+
 @pytest.mark.parametrize("text", ["", "@", "@current", "models/detector@"])
 def test_a_source_that_names_nothing_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="names no model"):
