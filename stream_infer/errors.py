@@ -13,7 +13,8 @@ StreamInferError
     ├── BrokerError      exit 5    Kafka cannot be reached, or refuses what the worker needs
     ├── DeliveryError    exit 6    a transaction cannot be brought to a known end
     ├── ControlError     exit 7    the control server cannot listen
-    └── StalledError     exit 8    the owner thread made no progress; the watchdog ends the process
+    ├── StalledError     exit 8    the owner thread made no progress; the watchdog ends the process
+    └── NotPromotedError exit 9    no verdict that says promote
 """
 
 from typing import ClassVar
@@ -27,6 +28,7 @@ __all__ = [
     "FeatureError",
     "ModelError",
     "ModelRegistryError",
+    "NotPromotedError",
     "RecordError",
     "RegistryError",
     "ScoreError",
@@ -114,3 +116,9 @@ class StalledError(WorkerError):
     """The owner thread made no progress for too long."""
 
     exit_code = 8
+
+
+class NotPromotedError(WorkerError):
+    """The verdict on a candidate is not, or not yet, to promote it."""
+
+    exit_code = 9

@@ -23,6 +23,7 @@ __all__ = ["TopicReader", "offset_of"]
 
 _CHUNK = 500
 _SILENCE_S = 10.0
+_MADE_BY = {"compare.verdict_topic": "stream-infer compare"}
 
 
 class TopicReader:
@@ -57,7 +58,8 @@ class TopicReader:
         described = listed.topics[self.topic]
         if described.error is not None or not described.partitions:
             raise BrokerError(
-                f"{self._setting} = {self.topic} does not exist: correct the name, or `stream-infer topics create`"
+                f"{self._setting} = {self.topic} does not exist: correct the name, or "
+                f"`{_MADE_BY.get(self._setting, 'stream-infer topics create')}` makes it"
             )
         return sorted(described.partitions)
 

@@ -21,8 +21,9 @@ from stream_infer.comparison.pairs import Pairs
 from stream_infer.comparison.reading import PairReader
 from stream_infer.comparison.segments import Segments
 from stream_infer.comparison.verdict import Criteria
-from stream_infer.comparison.verdict_record import VerdictEncoder
+from stream_infer.comparison.verdict_record import StoredVerdict, VerdictDecoder, VerdictEncoder
 from stream_infer.config import Config
+from stream_infer.promotion import News
 from stream_infer.topic_reader import TopicReader, offset_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = [
     "ledger_of",
     "pairs_of_topic",
     "records_of_topic",
+    "verdict_news",
     "verdict_schema_id",
 ]
 
@@ -82,6 +84,28 @@ def verdict_schema_id(config: Config, schemas: SchemaSource) -> int | None:
     if isinstance(schemas, Registry):
         return schemas.register(f"{config.compare.verdict_topic}-value", own_schemas.text("verdict"))
     return schemas.id_of("verdict") if isinstance(schemas, SchemaDirectory) else None
+
+
+@contextmanager
+def verdict_news(config: Config) -> Iterator[News]:
+    """Give the verdicts of the topic as they come: each call those since the last.
+
+    Both raise BrokerError, RegistryError.
+    """
+    bare = config.input.schema_file is not None
+    schemas = SingleSchema(own_schemas.text("verdict")) if bare else comparison_schemas(config)
+    decoder, read_to = VerdictDecoder(schemas), dict[int, int]()
+    with _reading(config, config.compare.verdict_topic, "compare.verdict_topic") as reader:
+
+        def news() -> Iterator[StoredVerdict]:
+            found = reader.spans()
+            spans = {p: (max(first, read_to.get(p, 0)), end) for p, (first, end) in found.items()}
+            for messages in reader.chunks({p: span for p, span in spans.items() if span[0] < span[1]}):
+                verdicts = [decoder.decode(message.value() or b"") for message in messages]
+                yield from (verdict for verdict in verdicts if verdict is not None)
+            read_to.update((p, end) for p, (_, end) in spans.items())
+
+        yield news
 
 
 def labels_of(config: Config) -> Labels:

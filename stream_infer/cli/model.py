@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stream_infer.cli.options import config_option, load_config
-from stream_infer.cli.rejects import parse_since
+from stream_infer.cli.rejects import parse_since, parse_span
 from stream_infer.errors import ModelRegistryError
 
 if TYPE_CHECKING:
@@ -118,9 +118,51 @@ def register(registry: ModelRegistry, artifact: Path, alias: str | None) -> None
 @_registry_options
 @click.argument("version")
 @click.option("--alias", default="current", show_default=True, help="The alias that is to mean it.")
-def promote(registry: ModelRegistry, version: str, alias: str) -> None:
-    """Let an alias mean VERSION (or what another alias means now)."""
-    _point(registry, alias, registry.resolve(version).version)
+@click.option(
+    "--on-verdict",
+    is_flag=True,
+    help="Only when the verdict on VERSION beside what the alias means is `promote`: wait for it.",
+)
+@click.option(
+    "--since", metavar="TIME", help="With --on-verdict: only one given later than this (15m, 2h, 7d ago)."
+)
+@click.option(
+    "--timeout",
+    default="1d",
+    show_default=True,
+    metavar="TIME",
+    help="With --on-verdict: wait so long (15m, 2h).",
+)
+@click.option("--once", is_flag=True, help="With --on-verdict: look once, do not wait.")
+@config_option
+def promote(
+    registry: ModelRegistry,
+    version: str,
+    alias: str,
+    config_path: Path,
+    since: str | None,
+    timeout: str,
+    *,
+    on_verdict: bool,
+    once: bool,
+) -> None:
+    """Let an alias mean VERSION (or what another alias means now).
+
+    With --on-verdict it waits until `stream-infer compare` has judged the two versions, as scored by the worker and the
+    shadow of -c. It moves the alias when the verdict is promote, and ends with exit code 9 when it is keep, or not
+    promote in time.
+    """
+    if not on_verdict:
+        _point(registry, alias, registry.resolve(version).version)
+        return
+    from stream_infer.build.compare import verdict_news  # noqa: PLC0415
+    from stream_infer.promotion import Promotion  # noqa: PLC0415
+
+    config, since_ms = load_config(config_path), parse_since(since, time.time()) if since else 0
+    timeout_s = 0.0 if once else parse_span(timeout, "--timeout")
+    with verdict_news(config) as news:
+        promotion = Promotion(registry, alias, version, config.shadow.id, since_ms, news)
+        click.echo(f"{alias} -> {promotion.wait(timeout_s).version}")
 
 
 @command.command()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stream_infer.config import Config
     from stream_infer.reject_topic import Filter, RejectTopic, StoredReject
 
-__all__ = ["command"]
+__all__ = ["command", "parse_since", "parse_span"]
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -184,11 +184,24 @@ def _filter(stage: str | None, error: str | None, since: str | None) -> Filter:
     return Filter(stage, error, parse_since(since, time.time()) if since else -1)
 
 
+def parse_span(text: str, option: str) -> float:
+    """Return the seconds of ``15m``."""
+    span_s = _span_s(text)
+    if span_s is None:
+        raise click.BadParameter(f"{text!r}: write 90s, 15m, 2h or 7d", param_hint=option)
+    return span_s
+
+
+def _span_s(text: str) -> float | None:
+    found = re.fullmatch(r"(\d{1,9})([smhd])", text.strip())
+    return float(int(found[1]) * _UNITS_S[found[2]]) if found else None
+
+
 def parse_since(text: str, now_s: float) -> int:
     """Return the epoch ms of ``15m`` (ago) or of an ISO time (UTC where it names no zone)."""
-    ago = re.fullmatch(r"(\d{1,9})([smhd])", text.strip())
-    if ago:
-        return int((now_s - int(ago[1]) * _UNITS_S[ago[2]]) * 1000)
+    span_s = _span_s(text)
+    if span_s is not None:
+        return int((now_s - span_s) * 1000)
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
