@@ -14,7 +14,8 @@ StreamInferError
     ├── DeliveryError    exit 6    a transaction cannot be brought to a known end
     ├── ControlError     exit 7    the control server cannot listen
     ├── StalledError     exit 8    the owner thread made no progress; the watchdog ends the process
-    └── NotPromotedError exit 9    no verdict that says promote
+    ├── NotPromotedError exit 9    no verdict that says promote
+    └── ExhaustedError   exit 10   there is no memory left
 """
 
 from typing import ClassVar
@@ -25,6 +26,7 @@ __all__ = [
     "ControlError",
     "DecodeError",
     "DeliveryError",
+    "ExhaustedError",
     "FeatureError",
     "ModelError",
     "ModelRegistryError",
@@ -122,3 +124,9 @@ class NotPromotedError(WorkerError):
     """The verdict on a candidate is not, or not yet, to promote it."""
 
     exit_code = 9
+
+
+class ExhaustedError(WorkerError):
+    """The process wants more memory than there is."""
+
+    exit_code = 10

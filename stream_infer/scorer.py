@@ -160,8 +160,13 @@ class Scorer:
         """The model's errors for these windows, or how it failed."""
         try:
             errors = self.model.score(windows)
-        except (WorkerError, MemoryError):
+        except WorkerError:
             raise
+        except MemoryError as error:  # no record is to blame
+            raise ModelError(
+                f"the model wants more memory than there is, for {len(windows):,} windows: {error}. Nothing of this "
+                "batch is committed. Cure: give the process more memory, or lower batch.max_events"
+            ) from error
         except Exception as error:  # noqa: BLE001  a model may raise anything
             return _Failure("model_raised", f"{type(error).__name__}: {error}"[:_REASON_LENGTH])
         wanted = (len(windows), self.layout.terms, self.layout.features)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from stream_infer.checkpoint import Checkpoint
 from stream_infer.delivery.delivery import Delivery, Failures, Undone, error_of
 from stream_infer.delivery.source import InputSource
-from stream_infer.errors import BrokerError
+from stream_infer.errors import BrokerError, ExhaustedError
 from stream_infer.log import get_logger
 from stream_infer.pace import CommitPace
 from stream_infer.partitions import Partitions
@@ -159,6 +159,11 @@ class Worker:
             self._drain(time.monotonic() + drain_timeout_s)
         except KafkaException as failure:
             raise BrokerError(f"Kafka: {error_of(failure).str()}. Cure: start the worker again") from failure
+        except MemoryError as failure:
+            raise ExhaustedError(
+                f"no memory is left: {failure}. What is not committed is read again. Cure: give the worker more "
+                "memory, lower batch.max_events or batch.max_bytes, or spread the partitions over more workers"
+            ) from failure
         finally:
             self._close()
 

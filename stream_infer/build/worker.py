@@ -42,7 +42,7 @@ from stream_infer.scorer import Scorer
 from stream_infer.service import Companion, Service
 from stream_infer.swap import Candidate, FixedModel, ModelSwap
 from stream_infer.warm import Encode, warm_up
-from stream_infer.watchdog import Watchdog
+from stream_infer.watchdog import StallCount, Watchdog
 from stream_infer.windows.table import EntityTable
 from stream_infer.worker import Publisher as AnyPublisher
 from stream_infer.worker import Stages, Swap, Worker
@@ -296,7 +296,14 @@ class Assembly:
         return ControlServer(control.host, control.port, self.status, self.metrics, self._stalled_s())
 
     def _watchdog(self) -> Watchdog:
-        return Watchdog(self.status.progress_age_s, self._stalled_s())
+        stalls = StallCount(self.config.control.stalls_file)
+        self.metrics.stalled(stalls.count)
+
+        def ending() -> None:
+            self.metrics.stalled(1)
+            stalls.add()
+
+        return Watchdog(self.status.progress_age_s, self._stalled_s(), ending)
 
     def _stalled_s(self) -> float:
         return _STALLED_TRANSACTIONS * self.config.delivery.transaction_timeout_ms / 1000

@@ -202,6 +202,8 @@ class Control(Section):
     """Address to listen on. It has no login: `0.0.0.0` only inside a private network."""
     port: int = Field(default=8080, ge=0, le=65_535)
     """Port to listen on; 0 takes any free one."""
+    stalls_file: Path | None = None
+    """File of this worker alone that keeps `stream_infer_stalls_total` over restarts; its folder must exist."""
 
 
 class Log(Section):

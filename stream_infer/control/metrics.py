@@ -130,6 +130,11 @@ METRICS = (
         "gauge",
         "Time since the loop last went round; the watchdog ends the process when it is too long.",
     ),
+    Metric(
+        "stream_infer_stalls_total",
+        "counter",
+        "Times that the watchdog ended the worker (exit code 8), earlier processes included: control.stalls_file.",
+    ),
     Metric("stream_infer_ready", "gauge", "1 when every connection and the model can be used."),
     Metric(
         "stream_infer_model_info",
@@ -304,6 +309,10 @@ class Metrics:
         self._set("held_bytes", bytes_count)
         self._inc("repeated_results_total", repeated_count)
         self._inc("unusable_results_total", unusable_count)
+
+    def stalled(self, count: int) -> None:
+        """Count ends by the watchdog: those of earlier processes at the start, then this one's own."""
+        self._inc("stalls_total", count)
 
     def watch(self, progress_age_s: Callable[[], float], ready: Callable[[], bool]) -> None:
         """Let each scrape ask for the loop's health."""

@@ -6,11 +6,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from stream_infer.errors import StalledError
-from stream_infer.watchdog import Watchdog
+from stream_infer.watchdog import StallCount, Watchdog
 
 
 @pytest.fixture
@@ -30,6 +31,42 @@ def test_a_stalled_process_ends_with_its_own_code() -> None:
 
     assert done.returncode == StalledError.exit_code
     assert b"no progress" in done.stderr
+
+
+def test_an_end_is_counted_over_processes(tmp_path: Path) -> None:
+    file = tmp_path / "stalls"
+    program = (
+        "import sys, time; from pathlib import Path; from stream_infer.watchdog import StallCount, Watchdog; "
+        "Watchdog(lambda: 9.0, 0.2, StallCount(Path(sys.argv[1])).add).open(); time.sleep(60)"
+    )
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", program, file], timeout=50, check=False)
+        assert done.returncode == StalledError.exit_code
+
+    assert StallCount(file).count == 2
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("content", [b"", b"many", b"-3", b"\xff"])
+def test_a_damaged_count_begins_anew(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "stalls"
+    file.write_bytes(content)
+    stalls = StallCount(file)
+    stalls.add()
+
+    assert StallCount(file).count == 1
+
+
+def test_what_cannot_be_written_keeps_nobody(ended: threading.Event, tmp_path: Path) -> None:
+    never = threading.Event()
+    watchdog = Watchdog(lambda: 9.0, 0.2, never.wait)
+    StallCount(tmp_path / "no folder" / "stalls").add()
+    watchdog.open()
+    came = ended.wait(30)
+    never.set()
+    watchdog.close()
+
+    assert came
 
 
 def test_time_before_it_was_opened_does_not_count(ended: threading.Event) -> None:
