@@ -13,9 +13,9 @@ import numpy as np
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from stream_infer.delivery.client_log import ClientLog
+from stream_infer.delivery.consumer_errors import Fences, meet
 from stream_infer.delivery.membership import Membership, NotAMember
 from stream_infer.delivery.settings import Settings
-from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
 from stream_infer.records import Batch, Blobs, HeaderColumn
 
@@ -29,7 +29,6 @@ __all__ = [
     "Taken",
     "batch_of",
     "leave",
-    "meet",
 ]
 
 _LOG = get_logger(__name__)
@@ -37,23 +36,6 @@ _PROBE_EVERY_S = 2.0
 _PROBE_S = 0.5
 _UNREACHED_S = 8.0
 _LEAVE_S, _LEAVE_STEP_S = 2.0, 0.01
-
-_OLD_BROKER = (
-    'the brokers are too old for the consumer protocol (from 4.0 on): set kafka.group_protocol = "classic"'
-)
-
-_STOPPING = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant Read on the input topic",
-    KafkaError.GROUP_AUTHORIZATION_FAILED: "grant Read on the consumer group (app.id)",
-    KafkaError.UNSUPPORTED_VERSION: _OLD_BROKER,
-    KafkaError._UNSUPPORTED_FEATURE: _OLD_BROKER,  # noqa: SLF001 - confluent-kafka's public name for it
-    KafkaError.SASL_AUTHENTICATION_FAILED: "check kafka.sasl_username and kafka.sasl_password",
-    KafkaError._AUTO_OFFSET_RESET: (  # noqa: SLF001 - confluent-kafka's public name for it
-        "the committed offset is no longer in the topic: its retention is shorter than the worker was away; "
-        'lengthen its retention; to go on without what is missing set input.on_gap = "skip"'
-    ),
-}
-"""Errors of the consumer that no retry mends, each with its cure."""
 
 
 class Rebalances(Protocol):
@@ -179,6 +161,7 @@ class Source:
         self._paused: set[int] = set()
         self._probed_at = self._reached_at = 0.0
         self._consumer: Any = None
+        self._fences = Fences()
         self.cut_by = "empty"
 
     def open(self, rebalances: Rebalances) -> None:
@@ -199,6 +182,9 @@ class Source:
         taken = self._intake.take(wait_s)
         self.cut_by = taken.cut_by
         for error in taken.errors:
+            if self._fences.met(error):
+                self._replace(error.str())
+                return None
             meet(error)
         if taken.batch is not None:
             self._reached_at = time.monotonic()
@@ -335,22 +321,6 @@ class Source:
             self._paused.difference_update(numbers)
             self._intake.released(numbers)
             consumer.incremental_unassign([TopicPartition(self._topic, p) for p in numbers])
-
-
-def meet(error: KafkaError) -> None:
-    """Log an error of a consumer. Raises BrokerError on what no retry mends."""
-    code = error.code()
-    if code == KafkaError._MAX_POLL_EXCEEDED:  # noqa: SLF001
-        _LOG.warning("max.poll.interval.ms exceeded, the partitions are lost")
-    elif code in _STOPPING:
-        raise BrokerError(f"consumer: {error.str()}. Cure: {_STOPPING[code]}")
-    elif error.fatal() or code == KafkaError._FATAL:  # noqa: SLF001
-        raise BrokerError(
-            f"consumer: fatal: {error.str()}. Cure: start the worker again; where it was fenced, another process has "
-            "the same delivery.slot: give each its own"
-        )
-    else:
-        _LOG.warning("consumer error", code=error.name(), reason=error.str())
 
 
 def leave(consumer: Any, settings: Settings, serve: Callable[[], None]) -> None:

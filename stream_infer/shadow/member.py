@@ -13,9 +13,10 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from stream_infer.delivery.client_log import ClientLog
+from stream_infer.delivery.consumer_errors import Fences, meet
 from stream_infer.delivery.membership import Membership, NotAMember
 from stream_infer.delivery.settings import Settings
-from stream_infer.delivery.source import Rebalances, leave, meet
+from stream_infer.delivery.source import Rebalances, leave
 from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
 
@@ -55,6 +56,7 @@ class Member:
         self._probed_at = self._reached_at = 0.0
         self._consumer: Any = None
         self._ends: dict[Place, int] = {}
+        self._fences = Fences()
 
     def open(self, rebalances: Rebalances) -> None:
         """Join the group; ``rebalances`` is told, during ``poll``, which partitions of all topics come and go."""
@@ -82,6 +84,9 @@ class Member:
             return messages
         for message, error in zip(messages, errors, strict=True):
             if error is not None:
+                if self._fences.met(error):
+                    self._replace(error.str())
+                    return []
                 self._meet(message, error)
         return [message for message, error in zip(messages, errors, strict=True) if error is None]
 
