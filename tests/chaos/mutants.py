@@ -17,6 +17,7 @@ from confluent_kafka import Producer
 
 from stream_infer.delivery.delivery import Undone
 from stream_infer.delivery.membership import Membership
+from stream_infer.delivery.outgoing import Outgoing
 from stream_infer.service import Service
 
 __all__ = ["MUTANTS", "Mutant"]
@@ -78,7 +79,7 @@ def commits_before_it_produces(service: Service) -> None:
     worker._publish = commit_and_publish
 
 
-@_mutant("slow-commits", "doubled")
+@_mutant("join-leave", "doubled", settings={"delivery": {"commit_interval_ms": 2500}})
 def does_not_ask_whose_partition_it_is(service: Service) -> None:
     """A revoke changes nothing: what is in hand is committed with whatever metadata the group gives now."""
     worker: Any = service.worker
@@ -112,9 +113,13 @@ def rejects_outside_of_the_transaction(service: Service) -> None:
 
     class Aside:
         @staticmethod
-        def write(topic: str, value: Any, key: Any, partition: int, headers: Any = None) -> None:
-            producer.produce(topic, value, key, partition, headers=headers)
+        def write_all(topic: str, outgoing: Outgoing) -> list[int]:
+            keys, partitions, headers = outgoing.keys_of(), outgoing.partition.tolist(), outgoing.headers_of()
+            assert headers is not None, "every reject has some"
+            for number, value in enumerate(outgoing.values):
+                producer.produce(topic, value, keys[number], partitions[number], headers=headers[number])
             producer.poll(0)
+            return []
 
     publisher._publish_rejects = lambda _, batch, rejects: reject(Aside, batch, rejects)
 
