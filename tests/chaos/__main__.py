@@ -8,22 +8,25 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
-from stream_infer.embedded.versions import LATEST, VERSIONS
+from stream_infer.embedded.versions import LATEST, VERSIONS, group_protocols
 from tests.chaos.cluster import Cluster
 from tests.chaos.hunt import hunt
 from tests.chaos.merge import merged, written
 from tests.chaos.mutants import MUTANTS
 from tests.chaos.page import PAGE, SOURCE, page
-from tests.chaos.rounds import Rounds, all_rounds
+from tests.chaos.rounds import LANES, Rounds, all_rounds
 from tests.chaos.run import run_scenario, trained_model
 from tests.chaos.scenario import load_all
+from tests.chaos.sweep import sweep
 
 __all__: list[str] = []
 
 _OUT = Path("chaos-reports")
+_PROTOCOLS = ("classic", "consumer")
 _out = click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -62,7 +65,8 @@ def list_scenarios() -> None:
 @main.command()
 @click.argument("name")
 @click.option("--seed", type=int, default=None, help="Default: a random one, which is printed.")
-@click.option("--protocol", type=click.Choice(["classic", "consumer"]), default="consumer")
+@click.option("--protocol", type=click.Choice(_PROTOCOLS), default="consumer")
+@click.option("--lane", type=click.Choice(["auto", *LANES]), default="auto", help="Of the workers.")
 @click.option("--kafka", type=click.Choice(VERSIONS), default=LATEST, help="Version of the brokers.")
 @click.option("--duration", type=float, default=60.0, help="Seconds of faults.")
 @click.option("--rate", type=float, default=None, help="Events a second; default: the scenario's.")
@@ -72,6 +76,7 @@ def run(
     name: str,
     seed: int | None,
     protocol: str,
+    lane: str,
     kafka: str,
     duration: float,
     rate: float | None,
@@ -90,6 +95,7 @@ def run(
             protocol=protocol,
             duration_s=duration,
             out=out,
+            lane=lane,
             **extra,
         )
     sys.exit(not report.passed)
@@ -97,24 +103,35 @@ def run(
 
 @main.command()
 @click.option("--minutes", type=float, default=30.0, help="Begin no run after this.")
-@click.option("--duration", type=float, default=60.0, help="Seconds of faults in each run.")
+@click.option(
+    "--duration", type=float, default=60.0, help="Seconds of faults in a run; relays take five times that."
+)
 @click.option("--only", multiple=True, help="A scenario; may be repeated. Default: all of them.")
-@click.option("--kafka", multiple=True, type=click.Choice(VERSIONS), help="May be repeated. Default: all.")
+@click.option(
+    "--kafka", "versions", multiple=True, type=click.Choice(VERSIONS), help="May be repeated. Default: all."
+)
+@click.option(
+    "--lane", "lanes", multiple=True, type=click.Choice(LANES), help="May be repeated. Default: both."
+)
+@click.option("--protocol", "protocols", multiple=True, type=click.Choice(_PROTOCOLS), help="Default: both.")
 @_model
 @_out
-def rounds(
-    minutes: float,
-    duration: float,
-    only: tuple[str, ...],
-    kafka: tuple[str, ...],
-    given: Path | None,
-    out: Path,
-) -> None:
-    """All scenarios, with each protocol, again and again."""
+def rounds(minutes: float, only: tuple[str, ...], given: Path | None, out: Path, **which: Any) -> None:
+    """All scenarios, with each protocol, again and again; on each version of Kafka and both lanes by turns."""
+    versions, protocols = which["versions"] or VERSIONS, which["protocols"] or _PROTOCOLS
+    if not any(set(group_protocols(version)) & set(protocols) for version in versions):
+        raise click.UsageError(f"Kafka {', '.join(versions)} does not speak {', '.join(protocols)}")
     with _trained(given) as model:
-        reports = Rounds(only or all_rounds(), kafka or VERSIONS, duration, out, model, click.echo).run(
-            minutes
-        )
+        reports = Rounds(
+            only or all_rounds(),
+            versions,
+            which["lanes"] or LANES,
+            protocols,
+            which["duration"],
+            out,
+            model,
+            click.echo,
+        ).run(minutes)
     failed = [report for report in reports if not report.passed]
     click.echo(
         f"{len(reports)} runs, {sum(sum(r.faults.values()) for r in reports)} faults, "
@@ -123,9 +140,39 @@ def rounds(
     sys.exit(bool(failed))
 
 
+@main.command("failpoints")
+@click.option("--times", type=int, default=20, help="How often each point, with each protocol.")
+@click.option("--minutes", type=float, default=120.0, help="Begin no run after this.")
+@click.option("--duration", type=float, default=240.0, help="Seconds of each run.")
+@click.option("--protocol", "protocols", multiple=True, type=click.Choice(_PROTOCOLS), help="Default: both.")
+@click.option(
+    "--counted", multiple=True, type=click.Path(path_type=Path, exists=True), help="Reports of before."
+)
+@_model
+@_out
+def failpoints(
+    protocols: tuple[str, ...], counted: tuple[Path, ...], given: Path | None, out: Path, **how: Any
+) -> None:
+    """Kill a worker at each failpoint so many times; points that were struck often enough are left out."""
+    with _trained(given) as model:
+        left = sweep(
+            merged(counted),
+            protocols=protocols or _PROTOCOLS,
+            times=how["times"],
+            minutes=how["minutes"],
+            duration_s=how["duration"],
+            model=model,
+            out=out,
+            say=click.echo,
+        )
+    for protocol, points in left.items():
+        click.echo(f"{protocol}: {', '.join(points) or 'every point'} {'left' if points else 'done'}")
+    sys.exit(any(left.values()))
+
+
 @main.command()
 @click.option("--minutes", type=float, default=60.0, help="How long the one run takes.")
-@click.option("--protocol", type=click.Choice(["classic", "consumer"]), default="consumer")
+@click.option("--protocol", type=click.Choice(_PROTOCOLS), default="consumer")
 @click.option("--seed", type=int, default=None, help="Default: a random one, which is printed.")
 @_model
 @_out

@@ -13,9 +13,10 @@ __all__ = ["Fault", "Options", "Start", "settings_of"]
 class Options:
     """How a run is set up; ``settings`` are sections of the workers' settings file.
 
-    ``short_timeouts``: those of transactions, sessions and polls are a few seconds, so that a run sees many of them
-    pass; else they are the product's own. ``proxied``: the workers are behind the proxies of the cluster's network, as
-    clients ``slot-N.consumer`` and so on.
+    ``lane``: the way of records through the workers (``kafka.lane``). ``points``: the failpoints to be struck, all if
+    empty. ``short_timeouts``: those of transactions, sessions and polls are a few seconds, so that a run sees many of
+    them pass; else they are the product's own. ``proxied``: the workers are behind the proxies of the cluster's
+    network, as clients ``slot-N.consumer`` and so on.
     """
 
     seed: int
@@ -29,6 +30,8 @@ class Options:
     patches: tuple[str, ...] = ()
     forked: bool = True
     mutant: str = ""
+    lane: str = "auto"
+    points: tuple[str, ...] = ()
     short_timeouts: bool = True
     proxied: bool = False
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -55,7 +58,7 @@ def settings_of(options: Options) -> dict[str, dict[str, Any]]:
     """The sections of the workers' settings file."""
     consumer: dict[str, Any] = {}
     merged: dict[str, dict[str, Any]] = {
-        "kafka": {"group_protocol": options.protocol},
+        "kafka": {"group_protocol": options.protocol, "lane": options.lane},
         "kafka.consumer": consumer,
         "batch": {"max_events": 1000},
     }

@@ -118,6 +118,7 @@ def _versions(rig: Rig) -> dict[str, str]:
         "stream-infer": version("stream-infer"),
         "commit": _commit(),
         "kafka": rig.cluster.version,
+        "lane": rig.options.lane,
         "confluent-kafka": version("confluent-kafka"),
         "librdkafka": confluent_kafka.libversion()[0],
     }

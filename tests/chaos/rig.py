@@ -10,8 +10,8 @@ import struct
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -34,6 +34,7 @@ _LOOK_S = 0.1
 _SAMPLE_EVERY_S = 2.0
 _RESTART_AFTER_S = 1.0
 _PROGRESS_WITHIN_S = 120.0
+_MUTANT_PROGRESS_WITHIN_S = 25.0  # many never come to their end
 _RESTARTS_MAX = 200
 _OPEN_ATTEMPTS = 4
 _READY_S = 600.0  # the first worker of a machine compiles
@@ -146,6 +147,16 @@ class Rig:
     def goes_on(self) -> bool:
         """Whether the duration is not over."""
         return time.monotonic() < self._deadline_s
+
+    @contextmanager
+    def leg(self, seconds: float) -> Iterator[None]:
+        """A part of the duration, for a scenario inside of another: ``goes_on`` until it is over."""
+        whole_s = self._deadline_s
+        self._deadline_s = min(whole_s, time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            self._deadline_s = whole_s
 
     def fault(self, kind: str, target: object = "") -> None:
         """Note a fault that is about to be done."""
@@ -261,13 +272,14 @@ class Rig:
 
     def _wait_committed(self) -> None:
         """Until the committed offsets are the ends. Slowness may be the machine's: what counts is progress."""
+        within_s = _MUTANT_PROGRESS_WITHIN_S if self.options.mutant else _PROGRESS_WITHIN_S
         best, since_s = -1, time.monotonic()
         while (state := self.progress())[0] != state[1]:
             if sum(state[0].values()) > best:
                 best, since_s = sum(state[0].values()), time.monotonic()
-            if time.monotonic() - since_s > _PROGRESS_WITHIN_S:
+            if time.monotonic() - since_s > within_s:
                 raise TimeoutError(
-                    f"nothing more is committed for {_PROGRESS_WITHIN_S:g} s: {state[0]} of {state[1]}; "
+                    f"nothing more is committed for {within_s:g} s: {state[0]} of {state[1]}; "
                     f"workers ended: {dict(self.exits)}"
                 )
             self.wait(0.3)

@@ -14,16 +14,24 @@ from tests.chaos.cluster import Cluster
 from tests.chaos.report import Report
 from tests.chaos.run import run_scenario
 from tests.chaos.scenario import load_all
+from tests.chaos.scenarios_relay import legs
 
-__all__ = ["Rounds", "all_rounds"]
+__all__ = ["LANES", "Rounds", "all_rounds"]
+
+LANES = ("native", "ordinary")
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """Which scenarios, for how long each (``duration_s``), on which versions of Kafka; ``out`` collects the reports."""
+    """Which scenarios, for how long each, on which versions of Kafka and lanes; ``out`` collects the reports.
+
+    ``duration_s`` is multiplied by the weight of the scenario. Each run draws its lane.
+    """
 
     names: Sequence[str]
     versions: Sequence[str]
+    lanes: Sequence[str]
+    protocols: Sequence[str]
     duration_s: float
     out: Path
     model: Path
@@ -41,7 +49,8 @@ class Rounds:
                         return reports
 
     def _round(self, version: str, order: Random) -> Iterator[Report]:
-        runs = [(name, protocol) for name in self.names for protocol in group_protocols(version)]
+        protocols = [protocol for protocol in group_protocols(version) if protocol in self.protocols]
+        runs = [(name, protocol) for name in self.names for protocol in protocols]
         order.shuffle(runs)
         while runs:
             with Cluster(self.say, version) as cluster:
@@ -53,9 +62,10 @@ class Rounds:
                         model=self.model,
                         seed=order.randrange(1 << 31),
                         protocol=protocol,
-                        duration_s=self.duration_s,
+                        duration_s=self.duration_s * load_all()[name].weight,
                         out=self.out,
                         say=self.say,
+                        lane=order.choice(self.lanes),
                     )
                     yield report
                     if report.error:
@@ -63,5 +73,6 @@ class Rounds:
 
 
 def all_rounds() -> list[str]:
-    """Names of the scenarios that belong to a round."""
-    return [name for name, found in load_all().items() if found.rounds]
+    """Names of the scenarios of a round; those that a relay plays come in no other way."""
+    played = {found.name for found in legs()}
+    return [name for name, found in load_all().items() if found.rounds and name not in played]

@@ -49,7 +49,8 @@ def run_scenario(
     """
     found = load_all()[name]
     whole = Options(seed, protocol, duration_s, **{**found.rig, **options})
-    say(f"{name} seed={seed} protocol={protocol} duration={duration_s:g} s")
+    said = f"protocol={protocol} kafka={cluster.version} lane={whole.lane} duration={duration_s:g} s"
+    say(f"{name} seed={seed} {said}")
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{name}-"))
     report = _run(found, cluster, model, folder, whole)
     say(f"  {report.line()}")

@@ -21,7 +21,8 @@ _FOUND: dict[str, Scenario] = {}
 class Scenario:
     """A named series of faults. ``faults`` are the kinds it does; ``rig`` are options of its rig (``rig.Options``).
 
-    ``rounds`` says whether the long run takes it (a scenario that measures, or that must fail, is run by name).
+    ``rounds`` says whether the long run takes it (a scenario that measures, or that must fail, is run by name), and
+    ``weight`` for how many times as long as others.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Scenario:
     faults: tuple[str, ...]
     rig: Mapping[str, Any] = field(default_factory=dict)
     rounds: bool = True
+    weight: float = 1.0
 
     @property
     def purpose(self) -> str:
@@ -37,14 +39,14 @@ class Scenario:
 
 
 def scenario(
-    name: str, *, faults: tuple[str, ...], rounds: bool = True, **rig: Any
+    name: str, *, faults: tuple[str, ...], rounds: bool = True, weight: float = 1.0, **rig: Any
 ) -> Callable[[Body], Body]:
     """Register a function under ``name``; other keywords are options of its rig: workers, partitions, rate..."""
 
     def register(body: Body) -> Body:
         known = _FOUND.get(name)
         assert known is None or known.body.__module__ == body.__module__, f"two scenarios are named {name}"
-        _FOUND[name] = Scenario(name, body, faults, rig, rounds)
+        _FOUND[name] = Scenario(name, body, faults, rig, rounds, weight)
         return body
 
     return register

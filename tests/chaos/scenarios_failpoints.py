@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -13,7 +13,7 @@ from tests.chaos.failpoints import POINTS, arm
 from tests.chaos.rig import Rig
 from tests.chaos.scenario import scenario
 
-__all__: list[str] = []
+__all__ = ["fault_of"]
 
 _ARM = f"{arm.__module__}:{arm.__name__}"
 _STARTED_WITHIN_S = 120.0
@@ -21,6 +21,11 @@ _REACHED_WITHIN_S = 20.0
 _FROZEN_S = {"classic": 4.5, "consumer": 8.0}
 _ONCE = {"init", "assigned", "revoked", "lost", "abort", "undo", "restore_begin", "restore_place"}
 """Stages that a worker seldom comes to: the first time is the time."""
+
+
+def fault_of(point: str) -> str:
+    """The fault of a worker that died at a point."""
+    return f"kill -9 {point}"
 
 
 @dataclass
@@ -41,7 +46,7 @@ class _Victim:
 
 @scenario(
     "failpoints",
-    faults=tuple(f"kill -9 {point}" for point in POINTS),
+    faults=tuple(fault_of(point) for point in POINTS),
     workers=4,
     partitions=8,
     rate=1_500.0,
@@ -50,7 +55,7 @@ class _Victim:
 )
 def failpoints(rig: Rig, random: Random) -> None:
     """Three of four workers are killed again and again, each time at another failpoint; points take turns."""
-    points = _turns(random)
+    points = _turns(rig.options.points or POINTS, random)
     victims = [_next(rig, slot, next(points), random) for slot in range(1, rig.options.workers)]
     while rig.goes_on():
         rig.wait(0.05)
@@ -62,10 +67,10 @@ def failpoints(rig: Rig, random: Random) -> None:
         rig.start(victim.slot)
 
 
-def _turns(random: Random) -> Iterator[str]:
+def _turns(points: Sequence[str], random: Random) -> Iterator[str]:
     """All points in a random order, then again in another."""
     for _ in itertools.count():
-        yield from random.sample(POINTS, len(POINTS))
+        yield from random.sample(points, len(points))
 
 
 def _next(rig: Rig, slot: int, point: str, random: Random) -> _Victim:
@@ -90,7 +95,7 @@ def _ended(rig: Rig, victim: _Victim) -> bool:
     age_s = time.monotonic() - victim.since_s
     if not worker.alive:
         if victim.log.exists() and victim.point in victim.log.read_text().split():
-            rig.fault(f"kill -9 {victim.point}", victim.slot)
+            rig.fault(fault_of(victim.point), victim.slot)
         return True
     if victim.stage == "lost" and victim.working and not victim.frozen and age_s > 2:
         victim.frozen = True
