@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from load.beside import MISERIES, beside
 from load.drain import drain
 from load.paced import paced
+from load.poison import poisoned
 from load.recover import FAULTS, Load, recover
 from load.replay import replay
 from load.report import busy_share, save, save_recoveries, show_drains, show_paced, show_recoveries
@@ -134,6 +136,29 @@ def shadow_beside_command(miseries: tuple[str, ...], rate: float, seconds: float
         _warm_broker(stand)
         for misery in miseries or tuple(MISERIES):
             click.echo(str(beside(stand, misery, rate, seconds, repeats)))
+
+
+@main.command("poison")
+@click.option("--events", default=600_000, show_default=True, help="Records of each drain.")
+@click.option("--share", default=0.1, show_default=True, help="Of them poison, in every second drain.")
+@click.option("--repeats", default=3, show_default=True, help="Pairs of drains: clean, then poisoned.")
+@click.option("--lane", type=click.Choice(["native", "ordinary"]), default="native", show_default=True)
+def poison_command(events: int, share: float, repeats: int, lane: str) -> None:
+    """Drain without poison and with it, in turns: what records that cannot be decoded cost."""
+    ratios = []
+    with Stand(_say) as stand:
+        _warm_broker(stand)
+        for _ in range(repeats):
+            clean, bad = (poisoned(stand, events, part, KAFKA__LANE=lane) for part in (0.0, share))
+            ratios.append(bad.events_per_second / clean.events_per_second)
+            for run in (clean, bad):
+                click.echo(
+                    f"{run.share:4.0%} poison: {run.events_per_second:9,.0f} events/s, "
+                    f"{run.cpu_us_per_event:.1f} us CPU/event"
+                )
+    click.echo(
+        f"with {share:.0%} poison {median(ratios):.0%} of clean ({min(ratios):.0%} to {max(ratios):.0%})"
+    )
 
 
 @main.command("recover")

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer
 from load.check import check
 from load.stand import Run, Stand, committed_count, end_count, group
 
-__all__ = ["Drain", "drain"]
+__all__ = ["Drain", "drain", "watch"]
 
 _LOOK_S = 0.02
 _LONGEST_S = 300.0
@@ -38,7 +38,7 @@ def drain(stand: Stand, program: str, events: int, **settings: str) -> Drain:
         {"bootstrap.servers": stand.servers, "group.id": group(topic), "enable.auto.commit": False}
     )
     try:
-        began, cpu_s, rss = _watch(run, watcher, topic, events)
+        began, cpu_s, rss = watch(run, watcher, topic, events)
     finally:
         watcher.close()
         run.stop()
@@ -55,8 +55,11 @@ def drain(stand: Stand, program: str, events: int, **settings: str) -> Drain:
     )
 
 
-def _watch(run: Run, watcher: Consumer, topic: str, events: int) -> tuple[int, float, int]:
-    """Events already written when the CPU clock was first read, CPU seconds from then to the end, peak memory."""
+def watch(run: Run, watcher: Consumer, topic: str, events: int) -> tuple[int, float, int]:
+    """Wait until all events are committed; returns three numbers.
+
+    Events already written when the CPU clock was first read, CPU seconds from then to the end, peak memory.
+    """
     deadline = time.monotonic() + _LONGEST_S
     began, first_cpu_s, cpu_s, rss = 0, 0.0, 0.0, 0
     while True:

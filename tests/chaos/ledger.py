@@ -13,20 +13,10 @@ import numpy as np
 from confluent_kafka import KafkaException, Message, Producer
 
 from load.events import HOSTS, pairs
+from load.poison import POISON
 
-__all__ = ["EVENT_ID_DIGITS", "INJECTED_FROM", "POISON", "Ledger", "event_number", "poison_key"]
+__all__ = ["EVENT_ID_DIGITS", "INJECTED_FROM", "Ledger", "event_number", "poison_key"]
 
-POISON: tuple[bytes | None, ...] = (
-    None,
-    b"",
-    b"\0\0\0",
-    b"\1\0\0\0\7rest",
-    b"\0\0\0\0\x63unknown schema",
-    b"\0\0\0\0\7",
-    b"\0\0\0\0\7\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
-    b"\0\0\0\0\7" + b"\x02a" * 40,
-    b"not avro at all",
-)
 EVENT_ID_DIGITS = (3, 9)
 """An event's id is its host's number, a dash, its step: "007-000000123"."""
 INJECTED_FROM = 1 << 40

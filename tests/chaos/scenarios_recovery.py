@@ -14,11 +14,9 @@ from tests.chaos.recovery import Watch
 from tests.chaos.rig import Rig
 from tests.chaos.scenario import scenario
 
-__all__ = ["FAULTS", "POISON_RATIO"]
+__all__ = ["FAULTS"]
 
-POISON_RATIO = "throughput with 10 % poison, as a share of that without"
 _PRODUCT = {"batch": {"max_events": 2_000}, "state": {"flush_interval_s": 10.0}}
-_FILL_EVENTS = 120_000
 
 
 def _killed(rig: Rig, slot: int) -> Callable[[], None]:
@@ -94,48 +92,6 @@ def recovery(rig: Rig, random: Random) -> None:
             mend()
             if not rig.goes_on():
                 return
-
-
-@scenario(
-    "poison-throughput",
-    faults=(),
-    workers=1,
-    rounds=False,
-    poison=0.0,
-    rate=2_000.0,
-    short_timeouts=False,
-    settings=_PRODUCT,
-)
-def poison_throughput(rig: Rig, random: Random) -> None:
-    """Drains the same number of events without poison and with a tenth of it, in turn."""
-    while rig.goes_on():
-        clean, poisoned = _drained_per_s(rig, 0.0), _drained_per_s(rig, 0.1)
-        rig.measure(POISON_RATIO, poisoned / clean)
-
-
-def _drained_per_s(rig: Rig, poison: float) -> float:
-    """Fill while the worker is frozen, thaw it, and take the rate between a tenth and nine tenths of the drain."""
-    worker, ledger = rig.workers[0], rig.ledger
-    _calm(rig)
-    worker.pause()
-    first, began = ledger.sent_count, time.time()
-    ledger.poison, ledger.rate = poison, 40_000.0
-    while ledger.sent_count < first + _FILL_EVENTS:
-        rig.wait(0.05)
-    ledger.hold()
-    rig.wait(2.0)
-    seen = len(rig.live.parts)
-    worker.resume()
-    deadline = time.monotonic() + 120
-    while sum(map(len, rig.live.parts[seen:])) < ledger.sent_count - first:
-        assert time.monotonic() < deadline, "not drained"
-        rig.wait(0.1)
-    received = np.sort(np.concatenate([part.received_s for part in rig.live.parts[seen:]]))
-    ledger.poison, ledger.rate = 0.0, rig.options.rate
-    ledger.go_on()
-    low, high = (int(len(received) * share) for share in (0.1, 0.9))
-    assert received[low] > began
-    return float((high - low) / max(1e-3, received[high] - received[low]))
 
 
 def _calm(rig: Rig) -> None:

@@ -1,0 +1,86 @@
+"""Poison: a drain in which a share of the records cannot be decoded, beside one without any."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from confluent_kafka import Consumer, Producer
+from numpy.typing import NDArray
+
+from load.check import check, messages_of
+from load.drain import watch
+from load.events import HOSTS, pairs
+from load.stand import PARTITIONS, Stand, group
+
+__all__ = ["POISON", "Poisoned", "poisoned"]
+
+POISON: tuple[bytes | None, ...] = (
+    None,
+    b"",
+    b"\0\0\0",
+    b"\1\0\0\0\7rest",
+    b"\0\0\0\0\x63unknown schema",
+    b"\0\0\0\0\7",
+    b"\0\0\0\0\7\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+    b"\0\0\0\0\7" + b"\x02a" * 40,
+    b"not avro at all",
+)
+"""Payloads that must be rejected: none at all, cut short, of another format, of an unknown schema, no datum of the
+schema."""
+
+_SEED = 7
+_AT_ONCE = 20_000
+
+
+@dataclass(frozen=True)
+class Poisoned:
+    """Events a second of one drain, poison included, and CPU time; results were written at these rates."""
+
+    share: float
+    events_per_second: float
+    cpu_us_per_event: float
+
+
+def poisoned(stand: Stand, events: int, share: float, **settings: str) -> Poisoned:
+    """Work a topic off in which such a share is poison. Raises unless each of it is rejected, and all else scored."""
+    topic = stand.topic("poison")
+    bad = np.random.default_rng(_SEED).random(events) < share
+    _fill(stand, topic, bad)
+    run = stand.worker(topic, **settings)
+    watcher = Consumer(
+        {"bootstrap.servers": stand.servers, "group.id": group(topic), "enable.auto.commit": False}
+    )
+    try:
+        began, cpu_s, _ = watch(run, watcher, topic, events)
+    finally:
+        watcher.close()
+        run.stop()
+    scored = check(stand, topic)
+    rejected_ms = _rejected_ms(stand, topic)
+    if len(rejected_ms) != np.count_nonzero(bad) or len(scored.key) + len(rejected_ms) != events:
+        raise RuntimeError(f"{topic}: {len(rejected_ms)} rejects of {np.count_nonzero(bad)} poison records")
+    written = np.concatenate([scored.written_ms, rejected_ms]) / 1000
+    rate = (events - 1) / max(1e-3, float(written.max() - written.min()))
+    return Poisoned(share, rate, cpu_s / (events - began) * 1e6)
+
+
+def _fill(stand: Stand, topic: str, bad: NDArray[np.bool_]) -> None:
+    """Fill a topic as ``Stand.fill`` does, with poison in the place of some events."""
+    producer = Producer(
+        {"bootstrap.servers": stand.servers, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000}
+    )
+    for start in range(0, len(bad), _AT_ONCE):
+        keys, values = pairs(start, min(_AT_ONCE, len(bad) - start))
+        for number, (key, value) in enumerate(zip(keys, values, strict=True), start):
+            payload = POISON[number % len(POISON)] if bad[number] else value
+            producer.produce(topic, payload, key, number % HOSTS % PARTITIONS)
+        producer.flush(60)
+
+
+def _rejected_ms(stand: Stand, topic: str) -> NDArray[np.int64]:
+    """When each reject was written."""
+    times = [
+        m.timestamp()[1] for messages in messages_of(stand.servers, f"{topic}.rejected") for m in messages
+    ]
+    return np.array(times, np.int64)
