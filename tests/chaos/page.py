@@ -70,6 +70,8 @@ _TAIL = """## What is not promised
 ## To repeat it
 
     make chaos ARGS="--minutes 60"          # rounds over all scenarios, reports into chaos-reports/
+    python -m tests.chaos failpoints        # every failpoint 20 times with each protocol
+    python -m tests.chaos mutants           # the wrong workers
     make soak ARGS="--minutes 60"           # one long run of everything, memory must stay flat
     python -m tests.chaos run NAME --seed N --protocol classic --duration 60
     python -m tests.chaos merge docs/reliability.json chaos-reports -o docs/reliability.json
@@ -80,12 +82,15 @@ _TAIL = """## What is not promised
 def _tested(runs: list[_Run]) -> str:
     checks = "\n".join(f"- {name}: {text}" for name, text in CHECKS.items())
     lines = [checks, "", _span(runs), ""]
-    by: dict[tuple[str, str], list[_Run]] = defaultdict(list)
+    by: dict[tuple[str, str, str], list[_Run]] = defaultdict(list)
     for run in runs:
-        by[run["versions"]["kafka"], run["protocol"]].append(run)
-    rows = [_totals(f"{kafka}, `{protocol}`", group) for (kafka, protocol), group in sorted(by.items())]
+        by[run["versions"]["kafka"], run["protocol"], run["versions"].get("lane", "auto")].append(run)
+    rows = [
+        _totals(f"{kafka}, `{protocol}`, `{lane}`", group)
+        for (kafka, protocol, lane), group in sorted(by.items())
+    ]
     head = (
-        "Kafka, protocol",
+        "Kafka, protocol, lane",
         "runs",
         "faults",
         "events acknowledged",
@@ -194,8 +199,7 @@ def _recovery(runs: list[_Run]) -> str:
     ]
     text = (
         "## Recovery times\n\nIn seconds, at 1,000 events a second, three workers, six partitions: the longest time "
-        "without a new result in any partition, as a read_committed reader sees it (scenario `recovery`). "
-        "The throughput is a share (scenario `poison-throughput`).\n\n"
+        "without a new result in any partition, as a read_committed reader sees it (scenario `recovery`).\n\n"
     )
     return text + (
         _table(("fault", "protocol", "times", "p50", "p95", "max"), rows) if rows else "Not measured yet.\n"
