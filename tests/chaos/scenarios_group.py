@@ -30,5 +30,5 @@ def rolling_restart(rig: Rig, random: Random) -> None:
     patches=("tests.chaos.patches:static_member",),
 )
 def static_members(rig: Rig, random: Random) -> None:
-    """Static members, which the settings refuse: they stop when they are fenced, and lose or double nothing then."""
+    """Static members with both protocols: those that are fenced join again or end, and lose or double nothing."""
     strike_on(rig, random, nemesis.kill, nemesis.terminate, nemesis.freeze_long, nemesis.twin)
