@@ -43,6 +43,8 @@ _READY_S = 600.0  # the first worker of a machine compiles
 class Rig:
     """A context manager around one run; for one thread, the scenario's."""
 
+    _compiled = False
+
     def __init__(self, cluster: Cluster, model: Path, folder: Path, options: Options) -> None:
         self.cluster = cluster
         self.options = options
@@ -92,7 +94,10 @@ class Rig:
         self._make_topics()
         self.clock.touch()
         self.set_clock(0.0)
-        self.start(0).wait_ready(_READY_S)  # alone: it may have to compile, and then the others need not
+        first = self.start(0)
+        if not Rig._compiled:  # alone: it may have to compile, and then the others need not
+            first.wait_ready(_READY_S)
+            Rig._compiled = True
         for slot in range(1, self.options.workers):
             self.start(slot)
         for worker in self.workers:

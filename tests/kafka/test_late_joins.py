@@ -1,0 +1,121 @@
+"""Requests to the group that arrive late: a join of a slot that has joined by now, offsets of a member that is gone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from stream_infer.embedded import EmbeddedKafka
+from tests.chaos.proxy import Network
+from tests.chaos.proxy_frames import Api
+from tests.chaos.proxy_rules import Hold, Match, Rule
+from tests.kafka.conftest import Rows
+from tests.kafka.deployment import Deployment, WorkerProcess
+
+pytestmark = pytest.mark.kafka
+
+_WITHIN_S = 100.0
+_EXPELLED_MS = 6_000
+
+
+@pytest.fixture(scope="module")
+def surroundings() -> Iterator[tuple[EmbeddedKafka, Network]]:
+    with Network(1) as network, EmbeddedKafka(advertised=network.advertised, progress=print) as kafka:
+        network.open(kafka.inner_addresses)
+        yield kafka, network
+        assert not network.errors
+
+
+@pytest.fixture
+def network(surroundings: tuple[EmbeddedKafka, Network]) -> Iterator[Network]:
+    yield surroundings[1]
+    surroundings[1].calm()
+
+
+@pytest.fixture
+def behind(
+    surroundings: tuple[EmbeddedKafka, Network], deploy: Callable[..., Deployment]
+) -> Callable[..., Deployment]:
+    """A deployment behind the proxy."""
+    kafka, network = surroundings
+
+    def make(protocol: str, partitions: int = 1, **settings: Any) -> Deployment:
+        connection = {"bootstrap_servers": network.servers, "group_protocol": protocol}
+        return deploy(partitions=partitions, servers=kafka.bootstrap_servers, kafka=connection, **settings)
+
+    return make
+
+
+def _wait_said(worker: WorkerProcess, text: str, count: int = 1) -> None:
+    deadline = time.monotonic() + _WITHIN_S
+    while worker.text().count(text) < count:
+        assert worker.process.poll() is None, worker.text()[-3000:]
+        assert time.monotonic() < deadline, f"{text!r} is not in the log:\n{worker.text()[-3000:]}"
+        time.sleep(0.1)
+
+
+def _wait_counted(worker: WorkerProcess, line: str) -> None:
+    deadline = time.monotonic() + _WITHIN_S
+    while line not in (metrics := worker.get("metrics").text):
+        assert time.monotonic() < deadline, f"{line!r} is not in the metrics:\n{metrics}"
+        time.sleep(0.1)
+
+
+def test_a_join_that_comes_late_costs_a_new_consumer_and_nothing_else(
+    network: Network, behind: Callable[..., Deployment], rows: Rows
+) -> None:
+    """To the broker it is another process of the same slot: it fences the member that the repeated join has made."""
+    deployment = behind("classic", delivery={"slot": "0"})
+    late = network.add(Hold(Match((Api.JOIN_GROUP,)), count=1, hang_up=True))
+    worker = deployment.start()
+    deployment.send(rows(50))
+    deployment.wait_committed()
+    assert late.taken == 1
+    late.release()
+    _wait_said(worker, " new consumer ")
+    deployment.send(rows(50, start=50))
+    deployment.wait_committed()
+
+    assert worker.process.poll() is None
+    assert len(deployment.outcome().scored) == 100
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize(("protocol", "expelled"), [("classic", True), ("consumer", False)])
+def test_what_is_withdrawn_in_a_rebalance_takes_no_offset_back(
+    network: Network, behind: Callable[..., Deployment], rows: Rows, protocol: str, expelled: bool
+) -> None:
+    """Who gives partitions up before it has proved them commits their old offsets once more, inside the rebalance.
+
+    That request arrives when the next owner has committed more: either the group has given up waiting for the
+    member, or the member has repeated the request and gone on.
+    """
+    one_batch = {"max_events": 10, "linger_ms": 3_000}
+    settings: dict[str, Any] = {"delivery": {"transaction_timeout_ms": 120_000}, "batch": one_batch}
+    if expelled:
+        settings["kafka.consumer"] = {
+            "session.timeout.ms": _EXPELLED_MS,
+            "max.poll.interval.ms": _EXPELLED_MS,
+        }
+    deployment = behind(protocol, partitions=2, **settings)
+    first = deployment.start(DELIVERY__SLOT="first", DELIVERY__COMMIT_INTERVAL_MS="60000")
+    deployment.send(rows(one_batch["max_events"]))
+    _wait_counted(first, "stream_infer_events_total 10.0")  # announced, worked on, not committed
+    offsets = Match((Api.TXN_OFFSET_COMMIT,), transactional_id=f"{deployment.app}-first")
+    answered = network.add(Rule(offsets, response=True))
+    late = network.add(Hold(offsets) if expelled else Hold(offsets, count=1, hang_up=True))
+    deployment.start(DELIVERY__SLOT="second", ready=False)
+    late.wait_taken(_WITHIN_S)
+    if expelled:
+        assert " revoked partitions=" not in first.text(), "it is still inside the rebalance"
+    deployment.wait_committed()
+    before = answered.taken
+    late.release()
+    answered.wait_taken(_WITHIN_S, before + 1)
+    first.kill()
+    deployment.wait_committed()
+
+    assert len(deployment.outcome().scored) == one_batch["max_events"]
