@@ -105,8 +105,7 @@ class Rig:
         self.live.start()
         self.ledger.start()
         self._wait_first_scores()
-        self.began_s = time.time()
-        self._deadline_s = time.monotonic() + self.options.duration_s
+        self.begin()
 
     def __exit__(self, *_: object) -> None:
         self.closing.close()
@@ -148,6 +147,11 @@ class Rig:
         """Do something then, in the scenario's thread, during a ``wait``; at the latest when the rig settles."""
         self._later_count += 1
         heapq.heappush(self._later, (time.monotonic() + seconds, self._later_count, action))
+
+    def begin(self) -> None:
+        """The duration begins now; for scenarios that have something to set up first."""
+        self.began_s = time.time()
+        self._deadline_s = time.monotonic() + self.options.duration_s
 
     def goes_on(self) -> bool:
         """Whether the duration is not over."""

@@ -41,6 +41,7 @@ def registry(rig: Rig, random: Random) -> None:
     # Faults end before the servers do: the rig settles without a registry from the folder of schemas again.
     rig.closing.callback(registry_url(rig.folder).unlink)
     rig.closing.callback(_start_anew, rig)
+    rig.begin()
     nemesis.kill_all(rig, random)
     strike_on(rig, random, lambda rig, random: _mood(rig, random, front), every_s=(0.5, 2.0))
 
