@@ -25,8 +25,8 @@ def command(config_path: Path) -> None:
     SIGTERM or Ctrl-C finishes what is in hand, commits it and leaves the group (delivery.drain_timeout_s); a second one
     drops it: nothing is lost, the events are read again by the next owner.
 
-    Exit codes: 0 drained, 2 settings, 3 model, 4 registry, 5 brokers, 6 delivery, 7 control server, 8 stalled, 10 out of
-    memory.
+    Exit codes: 0 drained, 2 settings, 3 model, 4 registry, 5 brokers, 6 delivery, 7 control server, 8 stalled,
+    10 out of memory.
     """
     from stream_infer.build.worker import build  # noqa: PLC0415 - it compiles and loads, --help does without
     from stream_infer.checks import require  # noqa: PLC0415
