@@ -8,7 +8,8 @@ StreamInferError
 └── WorkerError      the worker or its surroundings are at fault: nothing is committed
     ├── ConfigError      exit 2    a setting is wrong; the message names the setting and the cure
     ├── ModelError       exit 3    the model artifact is missing, damaged or does not fit
-    │   └── ModelRegistryError     the model registry cannot be reached or lacks a version
+    │   ├── ModelRegistryError     the model registry cannot be reached or lacks a version
+    │   └── ModelServerError       the server that runs the model does not answer well: try again
     ├── RegistryError    exit 4    the schema registry cannot be reached or lacks a needed schema
     ├── BrokerError      exit 5    Kafka cannot be reached, or refuses what the worker needs
     ├── DeliveryError    exit 6    a transaction cannot be brought to a known end
@@ -30,6 +31,7 @@ __all__ = [
     "FeatureError",
     "ModelError",
     "ModelRegistryError",
+    "ModelServerError",
     "NotPromotedError",
     "RecordError",
     "RegistryError",
@@ -88,6 +90,10 @@ class ModelError(WorkerError):
 
 class ModelRegistryError(ModelError):
     """The model registry cannot be reached, or lacks the version or alias that is wanted."""
+
+
+class ModelServerError(ModelError):
+    """The server that runs the model does not answer, or not well. It may again: the batch is to be scored later."""
 
 
 class RegistryError(WorkerError):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stream_infer.assignment import Assignment
 from stream_infer.control import Metrics, Status
-from stream_infer.delivery.delivery import Undone
+from stream_infer.delivery.delivery import MODEL_UNANSWERED, Undone
 from stream_infer.delivery.membership import NotAMember
 from stream_infer.delivery.source import InputSource
 from stream_infer.log import get_logger
@@ -51,6 +51,7 @@ class Observation:
         self._table = table
         self._gauges_at = 0.0
         self._draining = False
+        self._model_waits = False
         self._uncommitted: list[NDArray[np.int64]] = []
 
     def progressed(self) -> None:
@@ -82,12 +83,21 @@ class Observation:
             self._metrics.delivered(np.concatenate(self._uncommitted), time.time_ns() // 1_000_000)
             self._uncommitted.clear()
         self._status.component("output", ok=True, detail="committed")
+        if self._model_waits:
+            self._model_waits = False
+            self._status.component("model", ok=True, detail="its server answers again")
 
     def undone(self, undone: Undone) -> None:
         """A delivery was dropped."""
         self._uncommitted.clear()
         self._metrics.aborted(undone.cause)
-        self._status.component("output", ok=False, detail=str(undone))
+        if undone.cause == MODEL_UNANSWERED:
+            if not self._model_waits:
+                _LOG.warning("waiting for the model's server", reason=str(undone))
+            self._model_waits = True
+            self._status.component("model", ok=False, detail=str(undone))
+        else:
+            self._status.component("output", ok=False, detail=str(undone))
 
     def rebuilt(self, reason: str) -> None:
         """The producer was replaced."""

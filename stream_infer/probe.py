@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.errors import ModelError
+from stream_infer.errors import ModelError, ModelServerError
 from stream_infer.models.loading import LoadedModel
 
 __all__ = ["Unfit", "flips"]
@@ -30,6 +30,8 @@ def flips(
     profiles = _counterparts(entity, used, candidate)
     try:
         errors = candidate.model.score(_restandardised(windows, entity, profiles, used, candidate))
+    except ModelServerError:
+        raise
     except Exception as error:
         raise Unfit(f"it fails on windows of recent events: {type(error).__name__}: {error}") from error
     if not np.isfinite(errors).all():

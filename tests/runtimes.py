@@ -26,7 +26,6 @@ from stream_infer.windows.profiles import Profiles
 
 FEATURES = 4
 ROWS = 5
-WIDE = 20_000
 
 Windows = NDArray[np.float32]
 
@@ -101,6 +100,7 @@ class RuntimeContract:
     """A subclass has a fixture ``open_model``: how its runtime opens the artifact of all parts."""
 
     tolerance = 1e-4
+    wide = 20_000
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -138,7 +138,7 @@ class RuntimeContract:
         assert model.score(some_windows(0)).shape == (0, 4, FEATURES)
 
     def test_a_wide_batch(self, model: Model) -> None:
-        windows = some_windows(WIDE)
+        windows = some_windows(self.wide)
         self.same(model.score(windows), reference(windows))
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])

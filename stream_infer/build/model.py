@@ -14,11 +14,13 @@ from stream_infer.model_registry.shelf import Shelf
 from stream_infer.model_registry.source import Login, ModelSource, open_registry
 from stream_infer.models.artifact import Artifact
 from stream_infer.models.loading import LoadedModel, load_model
+from stream_infer.models.placement import Placement, Server
 from stream_infer.swap import Candidate
 
-__all__ = ["Followed", "ModelAtHand", "artifact_of", "model_of", "version_of"]
+__all__ = ["Followed", "ModelAtHand", "artifact_of", "model_of", "placement_of", "version_of"]
 
 _LATEST = "current"
+_OWN_VERSION = "{version}"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Followed:
     def open(self, version: ModelVersion) -> ModelAtHand:
         """Fetch, verify and open a version. Raises ModelError."""
         path = self._shelf.take(self._registry, version)
-        loaded = load_model(path, self._settings.device, threads=self._settings.threads)
+        loaded = load_model(path, placement_of(self._settings, version.version))
         return ModelAtHand(_named(loaded, version), path, version)
 
     def fetch(self) -> Path:
@@ -69,9 +71,28 @@ def model_of(settings: ModelSettings) -> tuple[ModelAtHand, Followed | None]:
     """The model of the settings, and its follower-to-be where it has an alias. Raises ConfigError, ModelError."""
     if settings.source is None:
         path = _path(settings)
-        return ModelAtHand(load_model(path, settings.device, threads=settings.threads), path, None), None
+        return ModelAtHand(load_model(path, placement_of(settings)), path, None), None
     followed = Followed(settings, ModelSource.parse(settings.source))
     return followed.first(), followed
+
+
+def placement_of(settings: ModelSettings, version: str = _OWN_VERSION) -> Placement:
+    """Where the model runs. ``version``: its registry's, where it has one, to ask a server for."""
+    if settings.server_url is None:
+        return Placement(settings.device, settings.threads)
+    wanted, token = settings.server_version, settings.server_token
+    name = settings.server_name
+    server = Server(
+        settings.server_url,
+        settings.server_protocol,
+        name and name.replace(_OWN_VERSION, version),
+        wanted and wanted.replace(_OWN_VERSION, version),
+        None if token is None else token.get_secret_value(),
+        settings.server_timeout_s,
+        settings.server_retries,
+        settings.server_patience_s,
+    )
+    return Placement(settings.device, settings.threads, server=server)
 
 
 def artifact_of(settings: ModelSettings) -> Artifact:

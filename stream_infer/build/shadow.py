@@ -71,7 +71,8 @@ def shadow_config(config: Config) -> Config:
 def _candidate_of(config: Config) -> ModelSettings:
     """The candidate: in the registry of the worker's model, where it is followed.
 
-    How often it judges otherwise is what a comparison is to find out, so no version is refused for that.
+    How often it judges otherwise is what a comparison is to find out, so no version is refused for that. It runs in the
+    shadow's own process: the worker's server has the worker's model.
     """
     shadow = config.shadow
     own = {
@@ -80,6 +81,7 @@ def _candidate_of(config: Config) -> ModelSettings:
         "device": shadow.device,
         "threads": shadow.threads,
         "max_flips": 1.0,
+        "server_url": None,
     }
     return config.model.model_copy(update=own)
 

@@ -34,10 +34,11 @@ def command(models: tuple[Path, ...], device: str, threads: int, seconds: float,
 
     from stream_infer.models.export.speed import BATCH_SIZES, speeds  # noqa: PLC0415
     from stream_infer.models.loading import load_model  # noqa: PLC0415
+    from stream_infer.models.placement import Placement  # noqa: PLC0415
 
     timed = {}
     for path in models:
-        loaded = load_model(path, device, threads=threads)  # type: ignore[arg-type]
+        loaded = load_model(path, Placement(device, threads))  # type: ignore[arg-type]
         shape = (max(BATCH_SIZES), loaded.layout.window, loaded.layout.features)
         windows = np.random.default_rng(0).normal(size=shape).astype(np.float32)
         timed[str(path)] = speeds(loaded.model, windows, seconds_each=seconds)

@@ -67,9 +67,10 @@ def command(data_path: Path, model_path: Path, out: Path, **options: Any) -> Non
     require_train_extra()
     from stream_infer.models import load_model  # noqa: PLC0415 (slow)
     from stream_infer.models.offline import score_rows  # noqa: PLC0415
+    from stream_infer.models.placement import Placement  # noqa: PLC0415
     from stream_infer.models.scored import write_scored  # noqa: PLC0415
 
-    loaded = load_model(model_path, options["device"], batch_max=options["batch_size"])
+    loaded = load_model(model_path, Placement(options["device"], batch_max=options["batch_size"]))
     started = time.perf_counter()
     with progress_bar() as report:
         data = read_rows(data_path, options, loaded.manifest.features)

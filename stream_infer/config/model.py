@@ -42,6 +42,26 @@ class ModelSettings(Section):
     """Where the model runs. `cuda` and `tensorrt` need the package onnxruntime-gpu."""
     threads: int = Field(default=1, ge=1, le=256)
     """Threads of one inference on the CPU."""
+    server_url: str | None = Field(default=None, pattern=r"^(https?|grpcs?)://[^/@?#]+(/[^?#]*)?$")
+    """A server that runs the model in the worker's place (docs/models.md): `http://host:port`, or `grpc://host:port`.
+    The artifact is still needed: windows, thresholds and state are the worker's."""
+    server_protocol: Literal["open-inference", "bentoml", "tensorflow-serving"] = "open-inference"
+    """How it is asked: `open-inference` (KServe V2: MLServer, Triton; HTTP or gRPC), `bentoml` or `tensorflow-serving`
+    (HTTP)."""
+    server_name: str | None = Field(default=None, min_length=1)
+    """The model's name there (of BentoML: the endpoint), by default the artifact's. `{version}` in it is the artifact's
+    version."""
+    server_version: str | None = Field(default=None, min_length=1)
+    """The version to ask for; `{version}` for the artifact's own, so that a swap asks for another. Not set: what the
+    server takes by itself."""
+    server_token: SecretStr | None = None
+    """Bearer token for it. Best given by the environment."""
+    server_timeout_s: float = Field(default=2.0, ge=0.01, le=60)
+    """So long one request may take."""
+    server_retries: int = Field(default=2, ge=0, le=10)
+    """So often a request is sent again before the worker goes back to its last commit and tries the batch anew."""
+    server_patience_s: float = Field(default=300.0, ge=0, le=86_400)
+    """So long it does that; then the worker ends (exit 3)."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:

@@ -271,4 +271,10 @@ class Config(Section):
                     f'[kafka.producer] "{name}" = {given} must be a whole number, more than 0 and less than '
                     f"delivery.transaction_timeout_ms = {limit_ms}"
                 )
+        asked_s = self.model.server_timeout_s * (self.model.server_retries + 1)
+        if self.model.server_url is not None and asked_s * 1000 >= limit_ms:
+            raise ValueError(
+                f"model.server_timeout_s times 1 + model.server_retries is {asked_s:g} s, and must be less than "
+                f"delivery.transaction_timeout_ms = {limit_ms}: lower one of them, or raise that"
+            )
         return self

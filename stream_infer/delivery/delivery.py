@@ -19,7 +19,7 @@ from stream_infer.delivery.settings import Settings
 from stream_infer.errors import BrokerError, DeliveryError
 from stream_infer.log import get_logger
 
-__all__ = ["Delivery", "Failures", "Ledger", "Outbox", "Undone", "error_of"]
+__all__ = ["MODEL_UNANSWERED", "Delivery", "Failures", "Ledger", "Outbox", "Undone", "error_of"]
 
 _LOG = get_logger(__name__)
 _QUEUE_FULL_WAIT_S = 0.05
@@ -34,6 +34,10 @@ _REFUSED = {
     KafkaError.GROUP_AUTHORIZATION_FAILED: "grant Read on the consumer group (app.id)",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant IdempotentWrite on the cluster",
 }
+
+
+MODEL_UNANSWERED = "model_unanswered"
+"""Cause of an Undone: the server that runs the model."""
 
 
 class Undone(Exception):  # noqa: N818 - an outcome the worker acts on, not a fault of its own
@@ -239,10 +243,11 @@ class Failures:
     def __init__(self, progress: Callable[[], None]) -> None:
         self._progress = progress
         self._count = 0
+        self._waits = 0
 
     def clear(self) -> None:
         """A delivery succeeded."""
-        self._count = 0
+        self._count = self._waits = 0
 
     def add(self, reason: str) -> None:
         """A delivery failed. Raises DeliveryError after too many in a row."""
@@ -254,9 +259,17 @@ class Failures:
                 "topic (`stream-infer topics create` sets it)"
             )
         if self._count > 1:
-            pause_s = min(_BACKOFF_MAX_S, 0.02 * 2**self._count)
-            self._progress()
-            time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            self._pause(self._count)
+
+    def wait(self) -> None:
+        """A delivery failed for something that somebody else waits for, and gives up on."""
+        self._waits += 1
+        self._pause(self._waits)
+
+    def _pause(self, count: int) -> None:
+        pause_s = min(_BACKOFF_MAX_S, 0.02 * 2 ** min(count, 10))
+        self._progress()
+        time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
 
 
 def error_of(failure: KafkaException) -> Any:

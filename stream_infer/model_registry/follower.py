@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from stream_infer.errors import ModelError, ModelRegistryError
+from stream_infer.errors import ModelError, ModelRegistryError, ModelServerError
 from stream_infer.log import get_logger
 from stream_infer.model_registry.registry import ModelRegistry, ModelVersion
 
@@ -31,9 +31,9 @@ class FollowerObserver(Protocol):
 class Follower(Generic[C]):
     """Makes a candidate of each version that ``wanted`` comes to mean, and holds it until it is taken.
 
-    ``prepare`` fetches, verifies, opens and warms up a version; ModelRegistryError from it is tried again, ModelError
-    refuses the version for good. ``running`` is the version in use. The candidate of a version that the alias no
-    longer means is dropped.
+    ``prepare`` fetches, verifies, opens and warms up a version; ModelRegistryError and ModelServerError from it are
+    tried again, ModelError refuses the version for good. ``running`` is the version in use. The candidate of a version
+    that the alias no longer means is dropped.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Follower(Generic[C]):
         _LOG.info("another model version", name=version.name, version=version.version, alias=self._wanted)
         try:
             candidate = self._prepare(version)
-        except ModelRegistryError:
+        except (ModelRegistryError, ModelServerError):
             raise
         except ModelError as error:
             self._refused = version.version

@@ -9,7 +9,7 @@ from stream_infer.models.artifact import Artifact
 from stream_infer.models.manifest import Manifest
 from stream_infer.models.model import Model
 from stream_infer.models.onnx_runtime import OnnxModel
-from stream_infer.models.placement import Device, Placement
+from stream_infer.models.placement import ON_CPU, Placement
 from stream_infer.windows.layout import Layout
 from stream_infer.windows.profiles import Profiles
 
@@ -26,23 +26,27 @@ class LoadedModel(NamedTuple):
 
 
 def load_model(
-    path: Path | str,
-    device: Device = "cpu",
-    pinned_sha256: str | None = None,
-    threads: int = 1,
-    batch_max: int = 4096,
+    path: Path | str, placement: Placement = ON_CPU, pinned_sha256: str | None = None
 ) -> LoadedModel:
     """Load, verify and open the artifact in the directory ``path``.
 
     ``pinned_sha256`` is the expected digest of its manifest.json. The caller warms the model up for its own
     batch sizes. Raises ModelError, which names the file or setting and the cure.
     """
-    return open_artifact(Artifact.load(path, pinned_sha256), Placement(device, threads, batch_max))
+    return open_artifact(Artifact.load(path, pinned_sha256), placement)
 
 
 def open_artifact(artifact: Artifact, placement: Placement) -> LoadedModel:
     """Open an artifact that is already in memory. Raises ModelError as ``load_model``."""
     manifest = artifact.manifest
-    layout = manifest.layout
-    model = OnnxModel.open(artifact.model, (manifest.name, manifest.version), layout, placement)
-    return LoadedModel(model, artifact.profiles, layout, manifest)
+    return LoadedModel(_opened(artifact, placement), artifact.profiles, manifest.layout, manifest)
+
+
+def _opened(artifact: Artifact, placement: Placement) -> Model:
+    """Choose the runtime: a server where one is named, else what the artifact is made for."""
+    manifest = artifact.manifest
+    if placement.server is not None:
+        from stream_infer.models.remote.remote_runtime import open_remote  # noqa: PLC0415 - few need it
+
+        return open_remote(artifact, placement.server)
+    return OnnxModel.open(artifact.model, (manifest.name, manifest.version), manifest.layout, placement)

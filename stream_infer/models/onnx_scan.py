@@ -2,19 +2,17 @@
 
 A hostile model file can name other files as its weights (CVE-2022-25882, CVE-2024-27318, CVE-2026-27489) or
 nest graphs and functions without bound. A model of this project needs neither, so both are refused. The scan
-walks the protobuf wire format alone (https://protobuf.dev/programming-guides/encoding), with the field
-numbers of onnx.proto, and skips weights by their length: the ``onnx`` package is not needed to run a model.
+walks the protobuf wire format alone, with the field numbers of onnx.proto, and skips weights by their length: the
+``onnx`` package is not needed to run a model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from stream_infer.errors import ModelError
+from stream_infer.models.protobuf import fields, message
 
 __all__ = ["scan"]
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _DOMAINS = {b"", b"ai.onnx", b"ai.onnx.ml", b"com.microsoft"}
 _NODE_LIMIT = 100_000
 
@@ -42,28 +40,28 @@ def scan(content: bytes, source: str) -> None:
 
 def _scan_model(model: memoryview) -> None:
     graphs = 0
-    for number, value in _fields(model):
+    for number, value in fields(model):
         if number == _MODEL_FUNCTIONS:
             raise ValueError("it defines functions")
         if number == _MODEL_OPSET:
-            for inner, domain in _fields(_message(value)):
+            for inner, domain in fields(message(value)):
                 if inner == _OPSET_DOMAIN:
                     _check_domain(domain)
         if number == _MODEL_GRAPH:
             graphs += 1
-            _scan_graph(_message(value))
+            _scan_graph(message(value))
     if graphs != 1:
         raise ValueError("it is not an ONNX model with one graph")
 
 
 def _scan_graph(graph: memoryview) -> None:
     nodes = 0
-    for number, value in _fields(graph):
+    for number, value in fields(graph):
         if number == _GRAPH_NODE:
             nodes += 1
-            _scan_node(_message(value))
+            _scan_node(message(value))
         elif number == _GRAPH_INITIALIZER:
-            _scan_tensor(_message(value))
+            _scan_tensor(message(value))
         elif number == _GRAPH_SPARSE:
             raise ValueError("it has sparse weights")
     if nodes > _NODE_LIMIT:
@@ -71,70 +69,30 @@ def _scan_graph(graph: memoryview) -> None:
 
 
 def _scan_node(node: memoryview) -> None:
-    for number, value in _fields(node):
+    for number, value in fields(node):
         if number == _NODE_DOMAIN:
             _check_domain(value)
         elif number == _NODE_ATTRIBUTE:
-            _scan_attribute(_message(value))
+            _scan_attribute(message(value))
 
 
 def _scan_attribute(attribute: memoryview) -> None:
-    for number, value in _fields(attribute):
+    for number, value in fields(attribute):
         if number in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
             raise ValueError("it has nested graphs (If, Loop or Scan)")
         if number in (_ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES):
             raise ValueError("it has sparse weights")
         if number in (_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS):
-            _scan_tensor(_message(value))
+            _scan_tensor(message(value))
 
 
 def _scan_tensor(tensor: memoryview) -> None:
-    for number, value in _fields(tensor):
+    for number, value in fields(tensor):
         if number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and value != 0):
             raise ValueError("its weights are in another file (external data)")
 
 
 def _check_domain(value: int | memoryview) -> None:
-    domain = bytes(_message(value))
+    domain = bytes(message(value))
     if domain not in _DOMAINS:
         raise ValueError(f"it uses operators of the domain {domain[:64].decode(errors='replace')!r}")
-
-
-def _message(value: int | memoryview) -> memoryview:
-    if isinstance(value, int):
-        raise ValueError("it is not an ONNX model (a field has the wrong wire type)")  # noqa: TRY004
-    return value
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Field number and value of each field, in file order."""
-    position = 0
-    while position < len(message):
-        key, position = _varint(message, position)
-        number, wire = key >> 3, key & 7
-        value: int | memoryview
-        if wire == _VARINT:
-            value, position = _varint(message, position)
-        elif wire in (_BYTES, _FIXED32, _FIXED64):
-            length = {_FIXED32: 4, _FIXED64: 8}.get(wire, 0)
-            if wire == _BYTES:
-                length, position = _varint(message, position)
-            if position + length > len(message):
-                raise ValueError("it is cut short")
-            value, position = message[position : position + length], position + length
-        else:
-            raise ValueError("it is not an ONNX model (unknown wire type)")
-        yield number, value
-
-
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= len(message):
-            raise ValueError("it is cut short")
-        byte = message[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise ValueError("it is not an ONNX model (endless number)")

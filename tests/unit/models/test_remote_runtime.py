@@ -1,0 +1,286 @@
+"""The runtime `remote`: what it asks, and that whatever a server does ends as an answer, a refusal, or a wait."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stream_infer.errors import ModelError, ModelServerError
+from stream_infer.models.loading import open_artifact
+from stream_infer.models.model import Model
+from stream_infer.models.placement import Placement, Protocol, Server
+from stream_infer.models.remote.asking import Refused
+from stream_infer.records import Columns, Text
+from stream_infer.scorer import Scorer
+from stream_infer.windows.table import EntityTable
+from tests.runtimes import FEATURES, RuntimeContract, drawn_artifact, reference, some_windows
+from tests.serving import Fault, InferServer, Said, Windows, serving, slow
+
+ARTIFACT = drawn_artifact()
+QUICK = {"timeout_s": 0.3, "retries": 2}
+
+
+def opened(server: InferServer, **changes: Any) -> Model:
+    wanted = replace(Server(server.url), **{"timeout_s": 5.0, **changes})
+    return open_artifact(ARTIFACT, Placement(server=wanted)).model
+
+
+@pytest.fixture
+def server() -> Iterator[InferServer]:
+    with serving(ARTIFACT) as running:
+        yield running
+
+
+class OverHttp(RuntimeContract):
+    protocol: Protocol
+    wide = 4000
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_model(cls) -> Iterator[Callable[[], Model]]:
+        with serving(ARTIFACT) as running:
+            yield lambda: opened(running, protocol=cls.protocol)
+
+
+class TestOpenInference(OverHttp):
+    protocol = "open-inference"
+
+
+class TestBentoMl(OverHttp):
+    protocol = "bentoml"
+
+
+class TestTensorFlowServing(OverHttp):
+    protocol = "tensorflow-serving"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "changes", "path"),
+    [
+        ("open-inference", {}, "/v2/models/contract/infer"),
+        ("open-inference", {"version": "{version}"}, "/v2/models/contract/versions/1/infer"),
+        ("open-inference", {"name": "d-{version}", "version": "3"}, "/v2/models/d-1/versions/3/infer"),
+        ("bentoml", {"name": "score"}, "/score"),
+        ("tensorflow-serving", {}, "/v1/models/contract:predict"),
+        ("tensorflow-serving", {"version": "{version}"}, "/v1/models/contract/versions/1:predict"),
+    ],
+)
+def test_what_is_asked(server: InferServer, protocol: str, changes: dict[str, str], path: str) -> None:
+    opened(server, protocol=protocol, **changes)
+    assert set(server.paths) == {path}
+
+
+def test_a_batch_goes_in_requests_of_a_megabyte(server: InferServer) -> None:
+    model = opened(server)
+    server.rows.clear()
+    model.score(some_windows(14_000))
+    assert sum(server.rows) == 14_000
+    assert max(server.rows) * 5 * FEATURES * 4 <= 1 << 20
+
+
+def test_a_server_of_another_model_is_refused(server: InferServer) -> None:
+    server.fault = lambda windows, errors: errors[:, ::-1]
+    with pytest.raises(ModelError, match=r"runs another model than contract 1.*Cure: .*model\.onnx"):
+        opened(server)
+
+
+def test_a_server_of_less_precision_is_taken(server: InferServer) -> None:
+    server.fault = lambda windows, errors: errors.astype(np.float16).astype(np.float32)
+    assert opened(server).name == "contract"
+
+
+def test_nobody_there(server: InferServer) -> None:
+    server.stop()
+    with pytest.raises(ModelServerError, match=r"ConnectError.*asked 3 times.*Cure: start it"):
+        opened(server, **QUICK)
+
+
+# ---- a server that goes wrong once it is in use
+
+
+def nan(windows: Windows, errors: Windows) -> Windows:
+    return np.full_like(errors, np.nan)
+
+
+def said(status: int) -> Fault:
+    def fault(windows: Windows, errors: Windows) -> Windows:
+        raise Said(status, '{"error": "no"}')
+
+    return fault
+
+
+def text(content: str) -> Fault:
+    def fault(windows: Windows, errors: Windows) -> Windows:
+        raise Said(200, content)
+
+    return fault
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (slow(1.0), "ReadTimeout"),
+        (said(503), "answers 503"),
+        (said(404), "answers 404"),
+        (said(401), "answers 401"),
+        (said(307), "answers 307"),
+        (said(500), "even a window of zeros"),
+        (said(400), "even a window of zeros"),
+        (nan, "not finite, even to a window of zeros"),
+        (lambda windows, errors: errors[:, :-1], "of shape"),
+        (lambda windows, errors: errors[:-1], "of shape"),
+        (text("<html>"), "answers no JSON"),
+        (text("[1, 2]"), "without an output errors"),
+        (text('{"outputs": [{"name": "errors", "data": ["x"], "shape": [1]}]}'), "not numbers"),
+        (text('{"outputs": [{"name": "errors", "data": [1.0]}]}'), "1 numbers as of shape None"),
+        (text('{"outputs": [{"name": "errors", "data": [1.0], "shape": [2, -1]}]}'), "of shape"),
+    ],
+)
+def test_a_server_that_fails_is_a_worker_error_after_bounded_tries(
+    server: InferServer, fault: Fault, words: str
+) -> None:
+    model = opened(server, **QUICK)
+    server.fault = fault
+    asked = len(server.paths)
+
+    with pytest.raises(ModelServerError, match=words):
+        model.score(some_windows(5))
+    assert 1 < len(server.paths) - asked <= 6
+
+    server.fault = None
+    np.testing.assert_allclose(model.score(some_windows(5)), reference(some_windows(5)), atol=1e-4)
+
+
+def test_a_server_that_is_gone_for_a_while_is_found_again(server: InferServer) -> None:
+    model = opened(server, **QUICK)
+    server.stop()
+    with pytest.raises(ModelServerError, match="asked 3 times"):
+        model.score(some_windows(5))
+    server.start()
+    np.testing.assert_allclose(model.score(some_windows(5)), reference(some_windows(5)), atol=1e-4)
+
+
+def test_what_goes_wrong_once_is_asked_again(server: InferServer) -> None:
+    model = opened(server, **QUICK)
+    faults = iter([said(503), nan])
+
+    def once(windows: Windows, errors: Windows) -> Windows:
+        fault = next(faults, None)
+        return errors if fault is None else fault(windows, errors)
+
+    server.fault = once
+    np.testing.assert_allclose(model.score(some_windows(5)), reference(some_windows(5)), atol=1e-4)
+
+
+def test_one_that_does_not_come_back_is_given_up(server: InferServer) -> None:
+    model = opened(server, **QUICK, patience_s=0.2)
+    server.stop()
+    with pytest.raises(ModelServerError):
+        model.score(some_windows(1))
+    time.sleep(0.3)
+    with pytest.raises(ModelError, match="given up after") as caught:
+        model.score(some_windows(1))
+    assert not isinstance(caught.value, ModelServerError)
+
+
+def test_patience_counts_from_the_first_failure_not_from_the_last_answer(server: InferServer) -> None:
+    model = opened(server, **QUICK, patience_s=0.2)
+    time.sleep(0.3)
+    server.stop()
+    with pytest.raises(ModelServerError):
+        model.score(some_windows(1))
+
+
+# ---- records that a sound server does not take
+
+
+def dislikes(row: Windows, how: Callable[[], Windows | None]) -> Fault:
+    def fault(windows: Windows, errors: Windows) -> Windows:
+        bad = (windows == row).all(axis=(1, 2))
+        if bad.any():
+            how()
+            errors[bad] = np.nan
+        return errors
+
+    return fault
+
+
+def refuses() -> Windows | None:
+    raise Said(400, '{"error": "I do not like it"}')
+
+
+@pytest.mark.parametrize(
+    ("how", "error"), [(refuses, "model_raised"), (lambda: None, "score_not_finite")], ids=["400", "nan"]
+)
+def test_one_bad_record_is_rejected_alone(
+    server: InferServer, how: Callable[[], Windows | None], error: str
+) -> None:
+    """Through the scorer, which halves a batch that is refused."""
+    model = opened(server, retries=1)
+    seen: list[Windows] = []
+    profiles = ARTIFACT.profiles
+    layout = ARTIFACT.manifest.layout
+
+    def scored(count: int) -> tuple[Any, Any]:
+        scorer = Scorer(model, profiles, layout, EntityTable(layout, profiles))
+        features = np.random.default_rng(3).normal(size=(count, FEATURES))
+        names = Text.of([b"e%d" % number for number in range(count)])
+        number = np.arange(count, dtype=np.int64)
+        columns = Columns(number, names, None, number, features)
+        good, _, rejects = scorer.score(columns, np.zeros(count, np.int32), number)
+        windows = scorer.recent.rows()
+        if windows is not None:
+            seen.append(windows[0])
+        return good, rejects
+
+    scored(20)
+    server.fault = dislikes(seen[0][7], how)
+
+    good, rejects = scored(20)
+
+    assert list(good) == [row for row in range(20) if row != 7]
+    assert [list(reject.errors) for reject in rejects if len(reject.rows)] == [[error]]
+
+
+def test_a_single_refusal_is_raised_as_it_was_said(server: InferServer) -> None:
+    model = opened(server, **QUICK)
+    windows = some_windows(1)
+    server.fault = dislikes(windows[0], refuses)
+    with pytest.raises(Refused, match="I do not like it"):
+        model.score(windows)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+answers = json_values | st.fixed_dictionaries(
+    {
+        "outputs": st.lists(
+            st.fixed_dictionaries({"name": st.just("errors"), "shape": json_values, "data": json_values}),
+            max_size=2,
+        )
+    }
+)
+
+
+@pytest.mark.parametrize("protocol", ["open-inference", "bentoml", "tensorflow-serving"])
+@given(answer=answers)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_json_comes_back_is_an_answer_or_a_wait(
+    server: InferServer, protocol: str, answer: Any
+) -> None:
+    server.fault = None
+    model = opened(server, protocol=protocol, retries=0)
+    server.fault = text(json.dumps(answer))
+    with pytest.raises(ModelServerError):
+        model.score(some_windows(2))
