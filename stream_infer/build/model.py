@@ -14,13 +14,12 @@ from stream_infer.model_registry.shelf import Shelf
 from stream_infer.model_registry.source import Login, ModelSource, open_registry
 from stream_infer.models.artifact import Artifact
 from stream_infer.models.loading import LoadedModel, load_model
-from stream_infer.models.placement import Placement, Server
+from stream_infer.models.placement import OWN_VERSION, Placement, Server
 from stream_infer.swap import Candidate
 
-__all__ = ["Followed", "ModelAtHand", "artifact_of", "model_of", "placement_of", "version_of"]
+__all__ = ["Followed", "ModelAtHand", "artifact_of", "fixed", "model_of", "placement_of", "version_of"]
 
 _LATEST = "current"
-_OWN_VERSION = "{version}"
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Followed:
     def open(self, version: ModelVersion) -> ModelAtHand:
         """Fetch, verify and open a version. Raises ModelError."""
         path = self._shelf.take(self._registry, version)
-        loaded = load_model(path, placement_of(self._settings, version.version))
+        loaded = load_model(path, placement_of(fixed(self._settings, path, version)))
         return ModelAtHand(_named(loaded, version), path, version)
 
     def fetch(self) -> Path:
@@ -76,23 +75,34 @@ def model_of(settings: ModelSettings) -> tuple[ModelAtHand, Followed | None]:
     return followed.first(), followed
 
 
-def placement_of(settings: ModelSettings, version: str = _OWN_VERSION) -> Placement:
-    """Where the model runs. ``version``: its registry's, where it has one, to ask a server for."""
+def fixed(settings: ModelSettings, path: Path, version: ModelVersion | None) -> ModelSettings:
+    """The same settings for the model in this folder, which nobody follows; a server is asked for the same version."""
+    own: dict[str, object] = {"path": path, "source": None}
+    if version is not None:
+        for name, value in (
+            ("server_name", settings.server_name),
+            ("server_version", settings.server_version),
+        ):
+            own[name] = value and value.replace(OWN_VERSION, version.version)
+    return settings.model_copy(update=own)
+
+
+def placement_of(settings: ModelSettings) -> Placement:
+    """Where the model runs."""
     if settings.server_url is None:
-        return Placement(settings.device, settings.threads)
-    wanted, token = settings.server_version, settings.server_token
-    name = settings.server_name
+        return Placement(settings.device, settings.threads, fallback=settings.fallback)
+    token = settings.server_token
     server = Server(
         settings.server_url,
         settings.server_protocol,
-        name and name.replace(_OWN_VERSION, version),
-        wanted and wanted.replace(_OWN_VERSION, version),
+        settings.server_name,
+        settings.server_version,
         None if token is None else token.get_secret_value(),
         settings.server_timeout_s,
         settings.server_retries,
         settings.server_patience_s,
     )
-    return Placement(settings.device, settings.threads, server=server)
+    return Placement(server=server)
 
 
 def artifact_of(settings: ModelSettings) -> Artifact:

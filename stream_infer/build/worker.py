@@ -17,7 +17,7 @@ from stream_infer.avro.source import SchemaSource
 from stream_infer.build import sandbox
 from stream_infer.build.events import fields_of, own_schema_id, schemas_of
 from stream_infer.build.lane import lane_of
-from stream_infer.build.model import Followed, ModelAtHand, model_of
+from stream_infer.build.model import Followed, ModelAtHand, fixed, model_of
 from stream_infer.checkpoint import Checkpoint
 from stream_infer.config import Config
 from stream_infer.control import ControlServer, Metrics, Status
@@ -28,6 +28,7 @@ from stream_infer.delivery.settings import consumer_settings, producer_settings,
 from stream_infer.delivery.source import BatchLimits, InputSource, Source
 from stream_infer.delivery.state_topic import StateReader
 from stream_infer.model_registry.registry import ModelVersion
+from stream_infer.models.loading import LoadedModel
 from stream_infer.models.manifest import Manifest
 from stream_infer.observation import COMPONENTS, Observation
 from stream_infer.pace import CommitPace
@@ -89,7 +90,7 @@ class Assembly:
         quarantine = config.quarantine
         self.sandbox = Sandbox(
             sandbox.COMMAND,
-            self._sandbox_config(model.path),
+            self._sandbox_config(model.path, model.version),
             SandboxLimits(quarantine.timeout_s, quarantine.memory_bytes),
         )
         self.observation = self.make_observation()
@@ -183,14 +184,15 @@ class Assembly:
         return swap, [follower]
 
     def _swapped(self, version: ModelVersion, candidate: Candidate) -> None:
-        self.sandbox.renew(self._sandbox_config(candidate.path))
-        self._tell_model(candidate.loaded.manifest, version)
+        self.sandbox.renew(self._sandbox_config(candidate.path, version))
+        self._tell_model(candidate.loaded, version)
         self.observation.swapped(version.name, version.version)
 
-    def _tell_model(self, manifest: Manifest, version: ModelVersion | None) -> None:
-        self.metrics.model(manifest.name, manifest.version, self.config.model.device)
+    def _tell_model(self, loaded: LoadedModel, version: ModelVersion | None) -> None:
+        manifest = loaded.manifest
+        self.metrics.model(manifest.name, manifest.version, loaded.device)
         self.status.component("model", ok=True, detail=f"{manifest.name} {manifest.version}")
-        self.status.fact(model=manifest.name, version=manifest.version)
+        self.status.fact(model=manifest.name, version=manifest.version, device=loaded.device)
         if version is not None:
             self.status.fact(
                 model_aliases=version.aliases,
@@ -199,10 +201,9 @@ class Assembly:
                 model_metrics=dict(version.metrics),
             )
 
-    def _sandbox_config(self, path: Path) -> Config:
+    def _sandbox_config(self, path: Path, version: ModelVersion | None) -> Config:
         """The settings with the model of this folder, for the sandbox: it follows nothing."""
-        model = self.config.model.model_copy(update={"path": path, "source": None})
-        return self.config.model_copy(update={"model": model})
+        return self.config.model_copy(update={"model": fixed(self.config.model, path, version)})
 
     def consumer_settings(self) -> dict[str, Any]:
         """Settings of the member of the group."""
@@ -283,7 +284,7 @@ class Assembly:
 
     def _control(self) -> ControlServer | None:
         control = self.config.control
-        self._tell_model(self.model.loaded.manifest, self.model.version)
+        self._tell_model(self.model.loaded, self.model.version)
         self.status.component("registry", ok=True, detail="schemas at hand")
         self.status.fact(
             app=self.config.app.id,

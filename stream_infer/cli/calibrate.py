@@ -99,7 +99,7 @@ def command(model_path: Path, out: Path, **options: Any) -> None:
     new = made.artifact
     if options["version"]:
         manifest = new.manifest.model_copy(update={"version": options["version"]})
-        new = Artifact.of(type(manifest).from_json(manifest.to_json(), "--version"), new.model, new.profiles)
+        new = new.altered(type(manifest).from_json(manifest.to_json(), "--version"))
     new.save(out)
     click.echo(f"model {new.manifest.name} {new.manifest.version} in {out}, from {artifact.manifest.version}")
     click.echo(f"  {len(scores[2])} rows, new thresholds of {made.entities} entities")

@@ -25,7 +25,7 @@ _EXAMPLES = """\b
 Examples:
   stream-infer export --model models/smd --to onnx-int8 --data smd.parquet --split test --out models/smd-int8
 """
-_TARGETS = ("onnx", "onnx-int8", "onnx-fp16", "tensorrt")
+_TARGETS = ("onnx", "onnx-int8", "onnx-fp16", "torch", "tensorrt")
 
 
 @click.command("export", epilog=_EXAMPLES)

@@ -136,7 +136,6 @@ def _measured(
     """The artifact with figures on labelled rows outside of the training split, where there are any."""
     import numpy as np  # noqa: PLC0415 (slow)
 
-    from stream_infer.models.artifact import Artifact  # noqa: PLC0415
     from stream_infer.models.evaluate import evaluate  # noqa: PLC0415
     from stream_infer.models.loading import open_artifact  # noqa: PLC0415
     from stream_infer.models.offline import score_rows  # noqa: PLC0415
@@ -164,7 +163,7 @@ def _measured(
     )
     metrics = {f"labelled_{name}": float(str(figures[name])) for name in names if figures[name] is not None}
     manifest = artifact.manifest.model_copy(update={"metrics": artifact.manifest.metrics | metrics})
-    return Artifact.of(manifest, artifact.model, artifact.profiles)
+    return artifact.altered(manifest)
 
 
 def _print_summary(artifact: Artifact, out: Path, seconds: float) -> None:

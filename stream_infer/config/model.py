@@ -40,6 +40,9 @@ class ModelSettings(Section):
     """Folder that keeps the versions once fetched, so that a restart needs no registry download."""
     device: Literal["cpu", "cuda", "tensorrt"] = "cpu"
     """Where the model runs. `cuda` and `tensorrt` need the package onnxruntime-gpu."""
+    fallback: bool = False
+    """Where that device cannot be used, go on with the next of `tensorrt`, `cuda`, `cpu`, and log why. Else it is an
+    error."""
     threads: int = Field(default=1, ge=1, le=256)
     """Threads of one inference on the CPU."""
     server_url: str | None = Field(default=None, pattern=r"^(https?|grpcs?)://[^/@?#]+(/[^?#]*)?$")

@@ -1,8 +1,8 @@
-"""The artifact: a directory with manifest.json, model.onnx and profiles.npz.
+"""The artifact: a directory with manifest.json, profiles.npz and the model: model.onnx, or model.safetensors for torch.
 
 It is read once, and the bytes that were hashed are the bytes that are used. It is written under another
 name and moved into place, so a crash leaves the old artifact or none, never half of one. No format in it
-can run code: JSON, arrays without pickle, and an ONNX graph that is scanned before it is opened.
+can run code: JSON, arrays without pickle, and a graph that is scanned before it is opened.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from stream_infer.models.manifest import FileDigest, Manifest
 from stream_infer.windows.layout import Layout
 from stream_infer.windows.profiles import Profiles
 
-__all__ = ["MANIFEST", "MODEL", "PROFILES", "Artifact", "pack_profiles", "unpack_profiles"]
+__all__ = ["MANIFEST", "MODEL", "PROFILES", "TORCH_MODEL", "Artifact", "pack_profiles", "unpack_profiles"]
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
+TORCH_MODEL = "model.safetensors"
 PROFILES = "profiles.npz"
 
-_SIZE_LIMITS = {MANIFEST: 4 << 20, MODEL: 1 << 30, PROFILES: 4 << 30}
+_SIZE_LIMITS = {MANIFEST: 4 << 20, MODEL: 1 << 30, TORCH_MODEL: 1 << 30, PROFILES: 4 << 30}
 _ARRAYS = {
     "names": np.uint8,
     "name_ends": np.int64,
@@ -46,20 +47,26 @@ _ARRAYS = {
 class Artifact:
     """A verified artifact in memory.
 
-    ``sha256`` is the digest of the manifest file; as that holds the other files' digests, it pins every byte.
+    ``file`` is the name of the model's file, and says which runtime opens it. ``sha256`` is the digest of the manifest
+    file; as that holds the other files' digests, it pins every byte.
     """
 
     manifest: Manifest
     model: bytes
     profiles: Profiles
     sha256: str
+    file: str = MODEL
 
     @classmethod
-    def of(cls, manifest: Manifest, model: bytes, profiles: Profiles) -> Artifact:
+    def of(cls, manifest: Manifest, model: bytes, profiles: Profiles, file: str = MODEL) -> Artifact:
         """Make a new artifact; ``manifest.files`` is filled in here."""
-        files = {MODEL: FileDigest.of(model), PROFILES: FileDigest.of(pack_profiles(profiles))}
+        files = {file: FileDigest.of(model), PROFILES: FileDigest.of(pack_profiles(profiles))}
         manifest = manifest.model_copy(update={"files": files})
-        return cls(manifest, model, profiles, hashlib.sha256(manifest.to_json()).hexdigest())
+        return cls(manifest, model, profiles, hashlib.sha256(manifest.to_json()).hexdigest(), file)
+
+    def altered(self, manifest: Manifest, profiles: Profiles | None = None) -> Artifact:
+        """The same model with another manifest, and other profiles where they are given."""
+        return Artifact.of(manifest, self.model, profiles or self.profiles, self.file)
 
     @classmethod
     def load(cls, path: Path | str, pinned_sha256: str | None = None) -> Artifact:
@@ -81,10 +88,15 @@ class Artifact:
                 "deploy the artifact that was pinned, or pin this one after checking where it comes from"
             )
         manifest = Manifest.from_json(content, str(path / MANIFEST))
-        if set(manifest.files) != {MODEL, PROFILES}:
-            raise ModelError(f"{path / MANIFEST}: files: must name {MODEL} and {PROFILES} and nothing else")
-        model, packed = (_read_verified(path / name, manifest.files[name]) for name in (MODEL, PROFILES))
-        return cls(manifest, model, unpack_profiles(packed, manifest.layout, str(path / PROFILES)), found)
+        file = TORCH_MODEL if TORCH_MODEL in manifest.files else MODEL
+        if set(manifest.files) != {file, PROFILES}:
+            raise ModelError(
+                f"{path / MANIFEST}: files: must name {PROFILES}, {MODEL} or {TORCH_MODEL}, and nothing else"
+            )
+        model, packed = (_read_verified(path / name, manifest.files[name]) for name in (file, PROFILES))
+        return cls(
+            manifest, model, unpack_profiles(packed, manifest.layout, str(path / PROFILES)), found, file
+        )
 
     def save(self, path: Path | str) -> None:
         """Write the artifact to the directory ``path``, replacing an artifact that is there.
@@ -110,7 +122,7 @@ class Artifact:
 
     def _write_files(self, directory: Path) -> None:
         contents = {
-            MODEL: self.model,
+            self.file: self.model,
             PROFILES: pack_profiles(self.profiles),
             MANIFEST: self.manifest.to_json(),
         }
@@ -199,8 +211,8 @@ def _read(path: Path) -> bytes:
             content = file.read(limit + 1)
     except OSError as error:
         raise ModelError(
-            f"{path}: cannot be read: {error.strerror}; an artifact has {MANIFEST}, {MODEL} and {PROFILES}, "
-            "copy it whole or make it anew with `stream-infer train`"
+            f"{path}: cannot be read: {error.strerror}; an artifact has {MANIFEST}, {PROFILES} and "
+            f"{MODEL} or {TORCH_MODEL}, copy it whole or make it anew with `stream-infer train`"
         ) from error
     if len(content) > limit:
         raise ModelError(f"{path}: larger than {limit >> 20} MiB, no artifact of stream-infer is")

@@ -50,7 +50,7 @@ def train_chosen(
     artifact = train(data, rows, identity, replace(recipe, family=family), progress)
     metrics = {f"{_RECORDED}{name}": figure for name, figure in figures.items()}
     manifest = artifact.manifest.model_copy(update={"metrics": artifact.manifest.metrics | metrics})
-    return Artifact.of(manifest, artifact.model, artifact.profiles)
+    return artifact.altered(manifest)
 
 
 def choose(

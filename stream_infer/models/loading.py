@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from stream_infer.models.artifact import Artifact
+from stream_infer.errors import ModelError
+from stream_infer.models.artifact import TORCH_MODEL, Artifact
 from stream_infer.models.manifest import Manifest
 from stream_infer.models.model import Model
 from stream_infer.models.onnx_runtime import OnnxModel
-from stream_infer.models.placement import ON_CPU, Placement
+from stream_infer.models.placement import ON_CPU, Placement, first_usable
 from stream_infer.windows.layout import Layout
 from stream_infer.windows.profiles import Profiles
+
+if TYPE_CHECKING:
+    from stream_infer.models.torch_runtime import TorchModel
 
 __all__ = ["LoadedModel", "load_model", "open_artifact"]
 
 
 class LoadedModel(NamedTuple):
-    """A model ready to score, with what training learned."""
+    """A model ready to score, with what training learned. ``device``: where it runs, a device's name or ``server``."""
 
     model: Model
     profiles: Profiles
     layout: Layout
     manifest: Manifest
+    device: str
 
 
 def load_model(
@@ -39,14 +44,31 @@ def load_model(
 def open_artifact(artifact: Artifact, placement: Placement) -> LoadedModel:
     """Open an artifact that is already in memory. Raises ModelError as ``load_model``."""
     manifest = artifact.manifest
-    return LoadedModel(_opened(artifact, placement), artifact.profiles, manifest.layout, manifest)
+    model, device = _opened(artifact, placement)
+    return LoadedModel(model, artifact.profiles, manifest.layout, manifest, device)
 
 
-def _opened(artifact: Artifact, placement: Placement) -> Model:
+def _opened(artifact: Artifact, placement: Placement) -> tuple[Model, str]:
     """Choose the runtime: a server where one is named, else what the artifact is made for."""
-    manifest = artifact.manifest
     if placement.server is not None:
         from stream_infer.models.remote.remote_runtime import open_remote  # noqa: PLC0415 - few need it
 
-        return open_remote(artifact, placement.server)
-    return OnnxModel.open(artifact.model, (manifest.name, manifest.version), manifest.layout, placement)
+        return open_remote(artifact, placement.server), "server"
+    manifest = artifact.manifest
+    runtime = _torch_model() if artifact.file == TORCH_MODEL else OnnxModel
+
+    def open_on(placed: Placement) -> Model:
+        return runtime.open(artifact.model, (manifest.name, manifest.version), manifest.layout, placed)
+
+    return first_usable(placement, open_on)
+
+
+def _torch_model() -> type[TorchModel]:
+    try:
+        from stream_infer.models.torch_runtime import TorchModel  # noqa: PLC0415 - an extra, and slow
+    except ImportError as error:
+        raise ModelError(
+            f"the artifact is one for torch, which cannot be imported here ({error}); run: "
+            "pip install 'stream-infer[torch]', or take the artifact that it was exported from"
+        ) from None
+    return TorchModel

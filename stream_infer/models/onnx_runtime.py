@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stream_infer.errors import ModelError
 from stream_infer.models.model import first_line
 from stream_infer.models.onnx_scan import scan
-from stream_infer.models.placement import ON_CPU, Placement
+from stream_infer.models.placement import ON_CPU, DeviceError, Placement
 from stream_infer.windows.layout import Layout
 
 __all__ = ["INPUT", "OUTPUT", "OnnxModel"]
@@ -65,7 +65,7 @@ class OnnxModel:
         session.disable_fallback()
         used = session.get_providers()[0]
         if used != _PROVIDERS[placement.device]:
-            raise ModelError(
+            raise DeviceError(
                 f"model.device = {placement.device!r}: ONNX Runtime fell back to {used}: the driver or its "
                 "CUDA, cuDNN or TensorRT libraries cannot be loaded; install those that "
                 f'onnxruntime {onnxruntime.__version__} asks for, or set model.device = "cpu"'
@@ -105,10 +105,8 @@ class OnnxModel:
 def _providers(placement: Placement, layout: Layout) -> list[Any]:
     device, batch_max = placement.device, placement.batch_max
     available = onnxruntime.get_available_providers()
-    if device not in _PROVIDERS:
-        raise ModelError(f"model.device = {device!r}: must be one of {', '.join(_PROVIDERS)}")
     if _PROVIDERS[device] not in available:
-        raise ModelError(
+        raise DeviceError(
             f"model.device = {device!r}: the installed onnxruntime {onnxruntime.__version__} offers only "
             f"{', '.join(available)}; install onnxruntime-gpu in the place of onnxruntime, "
             'or set model.device = "cpu"'

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeVar, get_args
 
-__all__ = ["ON_CPU", "Device", "Placement", "Protocol", "Server"]
+from stream_infer.errors import ModelError
+from stream_infer.log import get_logger
 
-Device = Literal["cpu", "cuda", "tensorrt"]
+__all__ = [
+    "ON_CPU",
+    "OWN_VERSION",
+    "Device",
+    "DeviceError",
+    "Placement",
+    "Protocol",
+    "Server",
+    "first_usable",
+]
+
+_LOG = get_logger(__name__)
+M = TypeVar("M")
+
+Device = Literal["tensorrt", "cuda", "cpu"]
+"""The fastest first."""
 Protocol = Literal["open-inference", "bentoml", "tensorflow-serving"]
+
+OWN_VERSION = "{version}"
+"""Stands for the artifact's version in what a server is asked for."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +56,39 @@ class Placement:
     """Where and how a model runs.
 
     ``threads`` are those of one batch on the CPU: more help only models far larger than a forecast.
-    ``batch_max`` bounds the batch sizes that TensorRT builds its engine for. With a ``server`` the model runs there.
+    ``batch_max`` bounds the batch sizes that TensorRT builds its engine for. With ``fallback`` the next device is
+    taken where this one cannot be used. With a ``server`` the model runs there.
     """
 
     device: Device = "cpu"
     threads: int = 1
     batch_max: int = 4096
     server: Server | None = None
+    fallback: bool = False
 
 
 ON_CPU = Placement()
 """One thread of the processor: what nobody chose."""
+
+
+class DeviceError(ModelError):
+    """A device that cannot be used here; another may."""
+
+
+def first_usable(placement: Placement, open_on: Callable[[Placement], M]) -> tuple[M, Device]:
+    """What opens on the device, or with ``fallback`` on the first after it that can be used, and which that is.
+
+    Raises DeviceError when none is left.
+    """
+    order: tuple[Device, ...] = get_args(Device)
+    at = order.index(placement.device)
+    for device, after in zip(order[at:], order[at + 1 :], strict=False):
+        try:
+            return open_on(replace(placement, device=device)), device
+        except DeviceError as error:
+            if not placement.fallback:
+                raise
+            _LOG.warning(
+                "device cannot be used, trying the next", device=device, then=after, reason=str(error)
+            )
+    return open_on(replace(placement, device="cpu")), "cpu"

@@ -62,4 +62,4 @@ def recalibrated(
     manifest = artifact.manifest.model_copy(
         update={"version": version, "metrics": artifact.manifest.metrics | metrics}
     )
-    return Recalibrated(Artifact.of(manifest, artifact.model, new), changed, before, after)
+    return Recalibrated(artifact.altered(manifest, new), changed, before, after)

@@ -11,16 +11,18 @@ import onnx
 import onnxruntime
 
 from stream_infer.errors import ModelError
+from stream_infer.models.artifact import MODEL, TORCH_MODEL
 from stream_infer.models.placement import Device
 
-__all__ = ["TARGETS", "Target", "convert", "device_of"]
+__all__ = ["TARGETS", "Target", "convert", "device_of", "file_of"]
 
-Target = Literal["onnx", "onnx-int8", "onnx-fp16", "tensorrt"]
+Target = Literal["onnx", "onnx-int8", "onnx-fp16", "torch", "tensorrt"]
 
 TARGETS: dict[Target, str] = {
     "onnx": "constants folded, nodes that do nothing removed; the same numbers",
     "onnx-int8": "weights as 8 bit integers, sums of products as integers",
     "onnx-fp16": "weights and sums in half precision; windows and errors stay float32",
+    "torch": "a program of torch.export with its weights, run by torch",
     "tensorrt": "the same graph, compiled by TensorRT on the GPU it runs on",
 }
 """Target -> what becomes of the model."""
@@ -29,6 +31,11 @@ TARGETS: dict[Target, str] = {
 def device_of(target: Target) -> Device:
     """Where a model of this form runs."""
     return "tensorrt" if target == "tensorrt" else "cpu"
+
+
+def file_of(target: Target) -> str:
+    """The name of the model's file in this form."""
+    return TORCH_MODEL if target == "torch" else MODEL
 
 
 def convert(content: bytes, target: Target) -> bytes:
@@ -44,6 +51,15 @@ def convert(content: bytes, target: Target) -> bytes:
                 return _quantised(content)
             if target == "onnx-fp16":
                 return _halved(content)
+            if target == "torch":
+                from stream_infer.models.export.to_torch import to_torch  # noqa: PLC0415 - an extra, and slow
+
+                return to_torch(content)
+    except ImportError as error:
+        raise ModelError(
+            f"export to {target} needs a package that is not installed ({error}). Cure: pip install "
+            f"'stream-infer[{'torch' if target == 'torch' else 'train'}]'"
+        ) from None
     except Exception as error:
         raise ModelError(
             f"the model cannot be exported to {target}: {error}. Cure: another target"

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.models.artifact import Artifact
+from stream_infer.errors import ModelError
+from stream_infer.models.artifact import MODEL, Artifact
 from stream_infer.models.dataset import Dataset
-from stream_infer.models.export.convert import Target, convert, device_of
+from stream_infer.models.export.convert import Target, convert, device_of, file_of
 from stream_infer.models.export.parity import Bounds, Parity
 from stream_infer.models.export.speed import Speed, speeds
 from stream_infer.models.loading import LoadedModel, open_artifact
 from stream_infer.models.offline import OfflineScores, score_rows
-from stream_infer.models.placement import Placement
+from stream_infer.models.placement import DeviceError, Placement
 from stream_infer.scorer import Scorer
 from stream_infer.windows.table import EntityTable
 
@@ -49,9 +50,13 @@ def export(
 
     The measures stand in the new manifest. Raises ModelError when a bound is passed, or the device is not there.
     """
-    made = Artifact.of(artifact.manifest, convert(artifact.model, target), artifact.profiles)
+    if artifact.file != MODEL:
+        raise ModelError(
+            f"export begins with the {MODEL} that training made; this artifact has {artifact.file}"
+        )
+    made = Artifact.of(artifact.manifest, convert(artifact.model, target), artifact.profiles, file_of(target))
     source = open_artifact(artifact, Placement())
-    loaded = open_artifact(made, Placement(device_of(target)))
+    loaded = _opened(made, target)
     scores = [
         _scores(model, name, data, rows, progress) for name, model in (("source", source), (target, loaded))
     ]
@@ -62,7 +67,18 @@ def export(
     metrics = artifact.manifest.metrics | _metrics(parity, *timed)
     version = f"{artifact.manifest.version}-{target.removeprefix('onnx-')}"
     manifest = artifact.manifest.model_copy(update={"version": version, "metrics": metrics})
-    return Exported(Artifact.of(manifest, made.model, made.profiles), parity, *timed)
+    return Exported(made.altered(manifest), parity, *timed)
+
+
+def _opened(made: Artifact, target: Target) -> LoadedModel:
+    try:
+        return open_artifact(made, Placement(device_of(target)))
+    except DeviceError as error:
+        raise ModelError(
+            f"export to {target} is measured on the device that it is for, which cannot be used here: {error}. Cure: "
+            f"run the export on a machine with an NVIDIA GPU; or leave it out and set model.device = "
+            f'"{device_of(target)}" for the worker there, which compiles the same {MODEL} at its start'
+        ) from None
 
 
 def recent_windows(loaded: LoadedModel, data: Dataset, rows: NDArray[np.int64]) -> NDArray[np.float32]:

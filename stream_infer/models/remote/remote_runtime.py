@@ -17,16 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.errors import ModelError, ModelServerError
-from stream_infer.models.artifact import Artifact
+from stream_infer.models.artifact import MODEL, Artifact
 from stream_infer.models.onnx_runtime import OnnxModel
-from stream_infer.models.placement import Server
+from stream_infer.models.placement import OWN_VERSION, Server
 from stream_infer.models.remote.asking import Asking, Refused, Unanswered
 from stream_infer.models.remote.grpc import OpenInferenceGrpc
 from stream_infer.models.remote.http import JsonClient
 from stream_infer.models.remote.rest import BentoMl, OpenInferenceRest, TensorFlowServing
 from stream_infer.windows.layout import Layout
 
-__all__ = ["RemoteModel", "open_remote"]
+__all__ = ["RemoteModel", "asking_of", "open_remote"]
 
 _REQUEST_BYTES = 1 << 20
 """Windows of one request, unpacked: some servers take no more than 4 MiB, and JSON is three times as large."""
@@ -136,9 +136,13 @@ def open_remote(artifact: Artifact, server: Server) -> RemoteModel:
     Raises ModelServerError when it does not answer, ModelError when what it says of some windows is not what the
     artifact's own graph says of them.
     """
+    if artifact.file != MODEL:
+        raise ModelError(
+            f"model.server_url: the artifact beside a server is the one with {MODEL}, not {artifact.file}"
+        )
     manifest = artifact.manifest
     named = _named(server, manifest.name, manifest.version)
-    model = RemoteModel(_asking(named), manifest.name, manifest.version, manifest.layout, named)
+    model = RemoteModel(asking_of(named), manifest.name, manifest.version, manifest.layout, named)
     own = OnnxModel.open(artifact.model, (manifest.name, manifest.version), manifest.layout)
     _compare(model, own, named)
     return model
@@ -146,11 +150,12 @@ def open_remote(artifact: Artifact, server: Server) -> RemoteModel:
 
 def _named(server: Server, name: str, version: str) -> Server:
     """With the names that the server knows, and its own version where none is asked for."""
-    wanted = None if server.version is None else server.version.replace("{version}", version)
-    return replace(server, name=(server.name or name).replace("{version}", version), version=wanted)
+    wanted = None if server.version is None else server.version.replace(OWN_VERSION, version)
+    return replace(server, name=(server.name or name).replace(OWN_VERSION, version), version=wanted)
 
 
-def _asking(server: Server) -> Asking:
+def asking_of(server: Server) -> Asking:
+    """The protocol of this server. Raises ModelError where the address is not one of it."""
     name = server.name or ""
     if server.url.startswith("grpc"):
         if server.protocol != "open-inference":

@@ -142,18 +142,13 @@ def test_an_export_outside_its_bound_is_refused_and_nothing_written(trained: Pat
 
 
 def test_tensorrt_without_its_runtime_is_refused_with_a_cure(trained: Path, tmp_path: Path) -> None:
-    words = (
-        "export",
-        "--model",
-        trained,
-        "--to",
-        "tensorrt",
-        "--data",
-        sample_path(),
-        "--out",
-        tmp_path / "t",
-    )
-    assert "onnxruntime-gpu" in call(*words, code=ModelError.exit_code)
+    out = tmp_path / "t"
+    words = ("export", "--model", trained, "--to", "tensorrt", "--data", sample_path(), "--out", out)
+    told = call(*words, code=ModelError.exit_code)
+    assert "cannot be used here" in told
+    assert "onnxruntime-gpu" in told
+    assert "Cure: run the export on a machine with an NVIDIA GPU" in told
+    assert not out.exists()
 
 
 def test_models_are_timed_side_by_side(trained: Path) -> None:

@@ -14,6 +14,7 @@ from stream_infer.errors import ModelError
 from stream_infer.models import Artifact, OnnxModel, load_model
 from stream_infer.models.families.forecast import Forecast
 from stream_infer.models.graph import build_graph
+from stream_infer.models.loading import open_artifact
 from stream_infer.models.model import warm_up_model
 from stream_infer.models.onnx_scan import scan
 from stream_infer.models.placement import Placement
@@ -96,6 +97,27 @@ def test_a_silent_fallback_to_the_cpu_is_refused(artifact: Artifact, monkeypatch
     # ONNX Runtime only warns of a provider that it does not have, and runs on the CPU.
     with pytest.warns(UserWarning, match="CUDA"), pytest.raises(ModelError, match="fell back to CPU"):
         OnnxModel.open(artifact.model, ("small", "1"), artifact.manifest.layout, Placement("cuda"))
+
+
+@pytest.mark.parametrize(("device", "tried"), [("cuda", ["cuda"]), ("tensorrt", ["tensorrt", "cuda"])])
+def test_with_fallback_the_next_device_is_taken_and_the_log_says_why(
+    artifact: Artifact,
+    device: str,
+    tried: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+
+    with caplog.at_level("WARNING"):
+        loaded = open_artifact(artifact, Placement(device, fallback=True))  # type: ignore[arg-type]
+
+    assert loaded.device == "cpu"
+    assert loaded.model.score(np.zeros((2, 5, 3), np.float32)).shape == (2, 1, 3)
+    assert len(caplog.records) == len(tried)
+    for record, name in zip(caplog.records, tried, strict=True):
+        assert f"'{name}'" in str(record.__dict__)
+        assert "onnxruntime-gpu" in str(record.__dict__)
 
 
 def external_weights() -> bytes:

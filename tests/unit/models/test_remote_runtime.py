@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from stream_infer.errors import ModelError, ModelServerError
 from stream_infer.models.loading import open_artifact
 from stream_infer.models.model import Model
 from stream_infer.models.placement import Placement, Protocol, Server
-from stream_infer.models.remote.asking import Refused
+from stream_infer.models.remote.asking import Refused, Unanswered
+from stream_infer.models.remote.remote_runtime import asking_of
 from stream_infer.records import Columns, Text
 from stream_infer.scorer import Scorer
 from stream_infer.windows.table import EntityTable
@@ -256,6 +258,36 @@ def test_a_single_refusal_is_raised_as_it_was_said(server: InferServer) -> None:
     server.fault = dislikes(windows[0], refuses)
     with pytest.raises(Refused, match="I do not like it"):
         model.score(windows)
+
+
+RECORDED = sorted((Path(__file__).parents[2] / "data" / "serving").glob("*.json"))
+EXCHANGES = [
+    pytest.param(path.stem, exchange, id=f"{path.stem}-{number}")
+    for path in RECORDED
+    for number, exchange in enumerate(json.loads(path.read_text())["exchanges"])
+]
+
+
+@pytest.mark.parametrize(("protocol", "exchange"), EXCHANGES)
+def test_the_recorded_contract(server: InferServer, protocol: str, exchange: dict[str, Any]) -> None:
+    """The request is the one that the server took, and its answer is understood."""
+    asked: list[tuple[str, Any]] = []
+
+    def script(path: str, content: Any) -> None:
+        asked.append((path, content))
+        raise Said(exchange["status"], exchange["answer"])
+
+    server.script = script
+    asking = asking_of(Server(server.url, protocol, "score"))  # type: ignore[arg-type]
+    windows = np.array(exchange["windows"], np.float32)
+    raised = {"Refused": Refused, "Unanswered": Unanswered}.get(exchange.get("raises", ""))
+    if raised is None:
+        np.testing.assert_array_equal(asking.ask(windows, 5.0), np.array(exchange["errors"], np.float32))
+    else:
+        with pytest.raises(raised):
+            asking.ask(windows, 5.0)
+    asking.close()
+    assert asked == [(exchange["path"], exchange["request"])]
 
 
 json_values = st.recursive(

@@ -1,0 +1,126 @@
+"""The runtime `torch`, against the contract of all, and against ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+torch = pytest.importorskip(
+    "torch", reason="torch is not in this environment: make test-torch makes one that has it"
+)
+
+from stream_infer.cli import main  # noqa: E402
+from stream_infer.data import sample_path  # noqa: E402
+from stream_infer.errors import ModelError  # noqa: E402
+from stream_infer.models.artifact import TORCH_MODEL, Artifact  # noqa: E402
+from stream_infer.models.export.convert import convert  # noqa: E402
+from stream_infer.models.families import autoencoder_training  # noqa: E402
+from stream_infer.models.loading import load_model, open_artifact  # noqa: E402
+from stream_infer.models.model import Model  # noqa: E402
+from stream_infer.models.placement import ON_CPU, Placement  # noqa: E402
+from stream_infer.models.torch_graphs import CudaGraphs, bucket_of  # noqa: E402
+from stream_infer.models.torch_program import unpack  # noqa: E402
+from stream_infer.models.torch_runtime import TorchModel, built  # noqa: E402
+from tests.runtimes import ROWS, RuntimeContract, drawn_artifact, reference, some_windows  # noqa: E402
+
+pytestmark = pytest.mark.timeout(900)
+SOURCE = drawn_artifact()
+
+
+def exported() -> Artifact:
+    return Artifact.of(SOURCE.manifest, convert(SOURCE.model, "torch"), SOURCE.profiles, TORCH_MODEL)
+
+
+@pytest.fixture(scope="module")
+def artifact() -> Artifact:
+    return exported()
+
+
+class TestTorch(RuntimeContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_model(cls) -> Callable[[], Model]:
+        made = exported()
+        return lambda: open_artifact(made, ON_CPU).model
+
+
+def test_the_same_export_gives_the_same_bytes_and_no_path(artifact: Artifact) -> None:
+    assert exported().model == artifact.model
+    assert str(Path(__file__).parent.parent).encode() not in artifact.model
+    assert b"pickle" not in artifact.model
+
+
+def test_the_graph_can_be_exported_and_compiled_by_torch(artifact: Artifact) -> None:
+    """What is read is an ordinary module: torch traces it as one, which compiling on a GPU begins with."""
+    module = built(unpack(artifact.model, "made"))
+    windows = torch.from_numpy(some_windows(7))
+    compiled = torch.compile(module, backend="eager", dynamic=True)
+    with torch.inference_mode():
+        np.testing.assert_allclose(
+            compiled(windows).numpy(), reference(windows.numpy()), atol=1e-4, rtol=1e-4
+        )
+    torch.export.export(module, (windows,))
+
+
+def test_a_program_of_another_shape_is_refused(artifact: Artifact) -> None:
+    manifest = SOURCE.manifest.model_copy(update={"window": ROWS + 1})
+    with pytest.raises(ModelError, match=r"does not take windows \(1, 6, 4\)|gives float32"):
+        open_artifact(artifact.altered(manifest), ON_CPU)
+
+
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_a_device_that_is_not_there_names_the_cure(artifact: Artifact, device: str) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(ModelError, match=r'model\.device = .*set model\.device = "cpu"'):
+        open_artifact(artifact, Placement(device))  # type: ignore[arg-type]
+
+
+def test_an_operator_that_training_does_not_write_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"cannot be exported to torch.*no form in torch"):
+        convert(convert(SOURCE.model, "onnx-int8"), "torch")
+
+
+def test_buckets() -> None:
+    assert [bucket_of(count) for count in (1, 2, 3, 64, 65, 4096)] == [1, 2, 4, 64, 128, 4096]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_on_a_gpu_the_numbers_are_those_of_the_cpu(artifact: Artifact) -> None:
+    model = TorchModel.open(artifact.model, ("made", "1"), SOURCE.manifest.layout, Placement("cuda"))
+    assert isinstance(model._run, CudaGraphs)
+    for count in (1, 3, 64, 5000):
+        windows = some_windows(count)
+        np.testing.assert_allclose(model.score(windows), reference(windows), atol=1e-3, rtol=1e-3)
+
+
+def call(*words: object, code: int = 0) -> str:
+    result = CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("family", ["ensemble", "autoencoder"])
+def test_export_measure_and_score_by_command(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autoencoder_training, "STEPS_MAX", 200)  # how good it is does not matter here
+    source, out = tmp_path / "onnx", tmp_path / "torch"
+    call("train", "--data", sample_path(), "--out", source, "--family", family)
+    told = call(
+        "export", "--model", source, "--to", "torch", "--data", sample_path(), "--split", "test", "--out", out
+    )
+    manifest = load_model(out).manifest
+    assert manifest.version == f"{load_model(source).manifest.version}-torch"
+    assert manifest.metrics["export_flips"] == 0
+    assert manifest.metrics["export_largest_difference"] < 1e-3
+    assert "0 flips" in told
+    timed = json.loads(call("bench-model", source, out, "--seconds", "0.05", "--json"))
+    assert set(timed) == {str(source), str(out)}
+    assert (out / TORCH_MODEL).is_file()
+    assert not (out / "model.onnx").exists()
