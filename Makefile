@@ -11,7 +11,7 @@ UNLOADED := triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cuda-cccl n
 	typing-extensions
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch test-mlflow lint format docs bench chaos soak lock clean
+.PHONY: help demo test test-torch test-mlflow test-mlserver lint format docs bench chaos soak lock clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -29,10 +29,19 @@ test-torch: $(READY) ## the tests that train with torch, in an environment of th
 test-mlflow: $(READY) .venv-mlflow/.ready ## the model registry against a real MLflow server (.venv-mlflow, 0.7 GB)
 	MLFLOW_PROGRAM=.venv-mlflow/bin/mlflow $(BIN)/python -m pytest tests/kafka/test_mlflow.py $(ARGS)
 
+test-mlserver: $(READY) .venv-mlserver/.ready ## a model that a real MLServer runs, over HTTP and gRPC (.venv-mlserver, 0.5 GB)
+	MLSERVER_PROGRAM=.venv-mlserver/bin/mlserver $(BIN)/python -m pytest tests/kafka/test_model_server.py $(ARGS)
+
 .venv-mlflow/.ready: requirements-mlflow.lock
 	@echo "installing MLflow into .venv-mlflow (once, some minutes)"
 	@$(PYTHON) -m venv .venv-mlflow
 	@.venv-mlflow/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mlflow.lock
+	@touch $@
+
+.venv-mlserver/.ready: requirements-mlserver.lock
+	@echo "installing MLServer into .venv-mlserver (once, a minute)"
+	@$(PYTHON) -m venv .venv-mlserver
+	@.venv-mlserver/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mlserver.lock
 	@touch $@
 
 lint: $(READY) ## style, formatting and types
@@ -66,11 +75,13 @@ lock: $(READY) ## pin the newest versions that pyproject.toml allows
 		--python-version 3.11 --constraints requirements.lock $(UNLOADED:%=--no-emit-package %) -o requirements-torch.lock
 	echo 'mlflow==3.17.2' | $(BIN)/uv pip compile - --universal --generate-hashes --no-header --quiet \
 		--python-version 3.11 -o requirements-mlflow.lock
+	printf 'mlserver==1.7.1\nonnxruntime>=1.22\n' | $(BIN)/uv pip compile - --universal --generate-hashes --no-header \
+		--no-annotate --quiet --python-version 3.11 -o requirements-mlserver.lock
 	echo 'hatchling>=1.27' | $(BIN)/uv pip compile - --universal --generate-hashes --no-header --quiet \
 		--python-version 3.11 --constraints requirements.lock -o requirements-build.lock
 
 clean: ## remove the virtual environment and everything made here
-	rm -rf $(VENV) .venv-torch .venv-mlflow build dist models load/results .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-torch .venv-mlflow .venv-mlserver build dist models load/results .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements.lock pyproject.toml

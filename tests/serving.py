@@ -39,12 +39,13 @@ class Said(Exception):  # noqa: N818 - an answer
 class InferServer:
     """Serves one model on a port, until ``stop``; ``start`` takes the same port again.
 
-    ``fault`` changes what it says, ``paths`` and ``rows`` are the requests it had.
+    ``fault`` changes what it says, ``script`` says all of it; ``paths`` and ``rows`` are the requests it had.
     """
 
     def __init__(self, artifact: Artifact) -> None:
         manifest = artifact.manifest
         self.fault: Fault | None = None
+        self.script: Callable[[str, Any], None] | None = None
         self.paths: list[str] = []
         self.rows: list[int] = []
         self._model = OnnxModel.open(artifact.model, (manifest.name, manifest.version), manifest.layout)
@@ -65,6 +66,9 @@ class InferServer:
         class Server(ThreadingHTTPServer):
             daemon_threads = True
             allow_reuse_address = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """Who asked has gone: silence."""
 
             def process_request(self, request: Any, client_address: Any) -> None:
                 owner._sockets.append(request)
@@ -91,6 +95,8 @@ class InferServer:
     def said(self, path: str, asked: Any) -> Any:
         """The JSON of an answer."""
         self.paths.append(path)
+        if self.script is not None:
+            self.script(path, asked)
         predict, bento = path.endswith(":predict"), not path.startswith("/v")
         if predict:
             windows = np.array(asked["inputs"]["windows"], np.float32)

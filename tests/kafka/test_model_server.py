@@ -1,0 +1,168 @@
+"""A server runs the model: whatever it does, every event is scored once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream_infer.models.artifact import Artifact
+from stream_infer.models.loading import open_artifact
+from stream_infer.models.model import Model
+from stream_infer.models.placement import Placement, Server
+from tests import mlserver
+from tests.kafka.conftest import Rows
+from tests.kafka.deployment import Deployment, WorkerProcess
+from tests.kafka.test_worker import sending
+from tests.mlserver import MlServer
+from tests.runtimes import RuntimeContract, drawn_artifact
+from tests.serving import InferServer, serving, slow
+
+Deploy = Callable[..., Deployment]
+
+needs_mlserver = [
+    pytest.mark.skipif(mlserver.PROGRAM is None, reason="needs MLServer: make test-mlserver"),
+    pytest.mark.timeout(600),
+]
+MODEL = "model"
+
+
+@pytest.fixture
+def server(model: Path) -> Iterator[InferServer]:
+    with serving(Artifact.load(model)) as running:
+        yield running
+
+
+def model_is(worker: WorkerProcess, *, ok: bool) -> Callable[[], bool]:
+    return lambda: worker.status().get("components", {}).get(MODEL, {}).get("ok") is ok
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("mode", ["exactly_once", "at_least_once"])
+def test_a_server_that_is_gone_slow_or_wrong_for_a_while(
+    deploy: Deploy, rows: Rows, server: InferServer, mode: str
+) -> None:
+    deployment = deploy(
+        model={"server_url": server.url, "server_timeout_s": 1.5, "server_retries": 1},
+        batch={"max_events": 100},
+        delivery={"mode": mode},
+    )
+    worker = deployment.start()
+    sent = 0
+    for fault in (
+        None,
+        slow(2.5),
+        lambda windows, errors: errors[:, :, :-1],
+        lambda windows, errors: np.full_like(errors, np.nan),
+    ):
+        thread = sending(deployment, rows(1000, start=sent), 1500)
+        sent += 1000
+        if fault is None:
+            server.stop()
+        server.fault = fault
+        worker.wait_until(model_is(worker, ok=False))
+        assert not worker.status()["ready"]
+        server.fault = None
+        if fault is None:
+            server.start()
+        worker.wait_until(model_is(worker, ok=True))
+        thread.join()
+    deployment.wait_committed()
+    metrics = worker.get("metrics").text
+    assert worker.stop() == 0
+
+    outcome = deployment.outcome()
+    assert outcome.sent == sent
+    assert not outcome.rejects
+    assert len({(e["source_partition"], e["source_offset"]) for e in outcome.scored}) == sent
+    assert 'stream_infer_aborts_total{reason="model_unanswered"}' in metrics
+
+
+@pytest.mark.kafka
+def test_a_server_that_stays_away_ends_the_worker_and_loses_nothing(
+    deploy: Deploy, rows: Rows, server: InferServer
+) -> None:
+    settings = {
+        "server_url": server.url,
+        "server_timeout_s": 0.5,
+        "server_retries": 1,
+        "server_patience_s": 1,
+    }
+    deployment = deploy(model=settings)
+    worker = deployment.start()
+    deployment.send(rows(500))
+    deployment.wait_committed()
+    server.stop()
+    deployment.send(rows(500, start=500))
+    assert worker.process.wait(120) == 3
+    assert "given up after" in worker.text()
+
+    server.start()
+    deployment.start()
+    deployment.wait_committed()
+
+    outcome = deployment.outcome()
+    assert len(outcome.scored) == outcome.sent == 1000
+
+
+class OnMlServer(RuntimeContract):
+    pytestmark = needs_mlserver
+    wide = 4000
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def served(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlServer]:
+        folder = tmp_path_factory.mktemp("mlserver")
+        drawn_artifact().save(folder / "artifact")
+        server = MlServer(folder / "served", folder / "artifact" / "model.onnx", "contract", "1")
+        server.start()
+        yield server
+        server.kill()
+
+    @staticmethod
+    def opened(url: str) -> Callable[[], Model]:
+        server = Server(url, version="{version}", timeout_s=10.0)
+        return lambda: open_artifact(drawn_artifact(), Placement(server=server)).model
+
+
+class TestMlServerOverHttp(OnMlServer):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_model(cls, served: MlServer) -> Callable[[], Model]:
+        return cls.opened(served.http)
+
+
+class TestMlServerOverGrpc(OnMlServer):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_model(cls, served: MlServer) -> Callable[[], Model]:
+        return cls.opened(served.grpc)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+class TestStopped:
+    pytestmark = needs_mlserver
+
+    def test_mlserver_is_killed_in_mid_stream_and_comes_back(
+        self, deploy: Deploy, rows: Rows, model: Path, tmp_path: Path, protocol: str
+    ) -> None:
+        manifest = Artifact.load(model).manifest
+        server = MlServer(tmp_path / "served", model / "model.onnx", manifest.name, manifest.version)
+        server.start()
+        deployment = deploy(model={"server_url": getattr(server, protocol)})
+        worker = deployment.start()
+        thread = sending(deployment, rows(6000), 800)
+        worker.wait_until(lambda: "stream_infer_scored_total 0.0" not in worker.get("metrics").text)
+        server.kill()
+        worker.wait_until(model_is(worker, ok=False))
+        server.start()
+        thread.join()
+        deployment.wait_committed()
+        server.kill()
+
+        outcome = deployment.outcome()
+        assert len(outcome.scored) == outcome.sent == 6000
+        assert worker.stop() == 0
