@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stream_infer.avro.comparison_kernel import Constants, SideValues, Values, encode_comparisons
 from stream_infer.avro.put import array_of, frozen, number, string
+from stream_infer.avro.put_event import event_values
 from stream_infer.pairs import Pairs, Side
 
 __all__ = ["ComparisonEncoder", "contributions"]
@@ -48,11 +49,12 @@ class ComparisonEncoder:
     def _most_bytes(self, values: Values, *sides: SideValues) -> int:
         constants = self._constants
         fixed = FIXED_BYTES + 2 * len(constants.source_topic) + len(constants.shadow_id)
-        lengths = [values.event_id_length, values.entity_length]
+        lengths: list[NDArray[np.int32]] = []
         for side in sides:
             lengths += [side.name_length, side.version_length, side.error_length]
             lengths += [side.reason_length, side.contributions_length]
-        return len(values.offset) * fixed + sum(int(length.sum(dtype=np.int64)) for length in lengths)
+        texts = sum(int(length.sum(dtype=np.int64)) for length in lengths)
+        return len(values.delta) * fixed + values.events.texts_bytes + texts
 
 
 def contributions(features: Sequence[tuple[bytes, float]]) -> bytes:
@@ -64,19 +66,10 @@ def contributions(features: Sequence[tuple[bytes, float]]) -> bytes:
 
 
 def _values(pairs: Pairs) -> Values:
-    """Give the kernel arrays of the one type it was compiled for: copies that can be written, but the texts."""
     delta = np.subtract(pairs.shadow.score, pairs.primary.score, dtype=np.float64)
     return Values(
-        event_id=frozen(pairs.event_id.data),
-        event_id_start=np.array(pairs.event_id.start, np.int64),
-        event_id_length=np.array(pairs.event_id.length, np.int32),
-        entity=frozen(pairs.entity.data),
-        entity_start=np.array(pairs.entity.start, np.int64),
-        entity_length=np.array(pairs.entity.length, np.int32),
-        time_ms=np.array(pairs.time_ms, np.int64),
+        event_values(pairs.event_id, pairs.entity, pairs.time_ms, pairs.partition, pairs.offset),
         input_ms=np.array(pairs.input_ms, np.int64),
-        partition=np.array(pairs.partition, np.int32),
-        offset=np.array(pairs.offset, np.int64),
         delta=delta.view(np.uint64),
     )
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.avro.put import put, put_bits, put_event_id, put_long, put_text
+from stream_infer.avro.put import put, put_bits, put_long, put_text
+from stream_infer.avro.put_event import EventValues, put_event
 from stream_infer.kernel import kernel
 
 __all__ = ["Constants", "SideValues", "Values", "encode_comparisons"]
@@ -51,16 +52,8 @@ class SideValues(NamedTuple):
 class Values(NamedTuple):
     """The columns of m rows that both sides share; ``delta`` by its bits."""
 
-    event_id: NDArray[np.uint8]
-    event_id_start: NDArray[np.int64]
-    event_id_length: NDArray[np.int32]
-    entity: NDArray[np.uint8]
-    entity_start: NDArray[np.int64]
-    entity_length: NDArray[np.int32]
-    time_ms: NDArray[np.int64]
+    events: EventValues
     input_ms: NDArray[np.int64]
-    partition: NDArray[np.int32]
-    offset: NDArray[np.int64]
     delta: NDArray[np.uint64]
 
 
@@ -108,14 +101,11 @@ def encode_comparisons(
     """Write every row into ``buffer``; ``ends`` (int64, m) receives where each one ends."""
     pos = 0
     for row in range(len(ends)):
-        pos = put(buffer, pos, constants.frame, 0, len(constants.frame))
-        pos = put_event_id(buffer, pos, row, constants, values)
-        pos = put_text(buffer, pos, row, values.entity, values.entity_start, values.entity_length)
-        pos = put_long(buffer, pos, values.time_ms[row])
+        pos = put_event(buffer, pos, row, constants, values.events)
         pos = put_long(buffer, pos, values.input_ms[row])
         pos = put(buffer, pos, constants.source_topic, 0, len(constants.source_topic))
-        pos = put_long(buffer, pos, np.int64(values.partition[row]))
-        pos = put_long(buffer, pos, values.offset[row])
+        pos = put_long(buffer, pos, np.int64(values.events.partition[row]))
+        pos = put_long(buffer, pos, values.events.offset[row])
         pos = put(buffer, pos, constants.shadow_id, 0, len(constants.shadow_id))
         pos = _put_side(buffer, pos, row, primary)
         pos = _put_side(buffer, pos, row, shadow)

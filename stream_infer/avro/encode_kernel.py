@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.avro.put import put, put_bits, put_event_id, put_long
+from stream_infer.avro.put import put, put_bits, put_long
+from stream_infer.avro.put_event import EventValues, put_event
 from stream_infer.kernel import kernel
 
 __all__ = ["Constants", "Values", "encode_rows"]
@@ -30,13 +31,7 @@ class Constants(NamedTuple):
 class Values(NamedTuple):
     """The columns of m rows; score, threshold (uint64) and share (uint32) by their bits."""
 
-    event_id: NDArray[np.uint8]
-    event_id_start: NDArray[np.int64]
-    event_id_length: NDArray[np.int32]
-    entity: NDArray[np.uint8]
-    entity_start: NDArray[np.int64]
-    entity_length: NDArray[np.int32]
-    time_ms: NDArray[np.int64]
+    events: EventValues
     score: NDArray[np.uint64]
     threshold: NDArray[np.uint64]
     is_anomaly: NDArray[np.bool_]
@@ -45,8 +40,6 @@ class Values(NamedTuple):
     share: NDArray[np.uint32]
     window_full: NDArray[np.bool_]
     time_order: NDArray[np.uint8]
-    partition: NDArray[np.int32]
-    offset: NDArray[np.int64]
 
 
 @kernel
@@ -73,12 +66,7 @@ def encode_rows(
     """Write every row into ``buffer``; ``ends`` (int64, m) receives where each one ends."""
     pos = 0
     for row in range(len(ends)):
-        pos = put(buffer, pos, constants.frame, 0, len(constants.frame))
-        pos = put_event_id(buffer, pos, row, constants, values)
-        length = np.int64(values.entity_length[row])
-        pos = put_long(buffer, pos, length)
-        pos = put(buffer, pos, values.entity, values.entity_start[row], length)
-        pos = put_long(buffer, pos, values.time_ms[row])
+        pos = put_event(buffer, pos, row, constants, values.events)
         pos = put_bits(buffer, pos, values.score[row], 8)
         pos = put_bits(buffer, pos, values.threshold[row], 8)
         buffer[pos] = values.is_anomaly[row]
@@ -87,6 +75,6 @@ def encode_rows(
         buffer[pos] = values.window_full[row]
         pos = put_long(buffer, pos + 1, np.int64(values.time_order[row]))
         pos = put(buffer, pos, constants.model, 0, len(constants.model))
-        pos = put_long(buffer, pos, np.int64(values.partition[row]))
-        pos = put_long(buffer, pos, values.offset[row])
+        pos = put_long(buffer, pos, np.int64(values.events.partition[row]))
+        pos = put_long(buffer, pos, values.events.offset[row])
         ends[row] = pos

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.avro.encode_kernel import Constants, Values, encode_rows
-from stream_infer.avro.put import array_of, frozen, string
+from stream_infer.avro.put import array_of, string
+from stream_infer.avro.put_event import event_values
 from stream_infer.records import Batch, Columns, Scores, Text
 
 __all__ = ["ScoredEncoder"]
@@ -58,10 +59,7 @@ class ScoredEncoder:
         constants = self._constants
         contributions: int = values.top.shape[1] * (self._longest_name + SHARE_BYTES)
         row = FIXED_BYTES + len(constants.model) + len(constants.topic) + contributions
-        texts = int(values.entity_length.sum(dtype=np.int64)) + int(
-            values.event_id_length.sum(dtype=np.int64)
-        )
-        return len(values.time_ms) * row + texts
+        return len(values.score) * row + values.events.texts_bytes
 
 
 def _values(batch: Batch, columns: Columns, scores: Scores) -> Values:
@@ -71,13 +69,9 @@ def _values(batch: Batch, columns: Columns, scores: Scores) -> Values:
         np.zeros(0, np.uint8), np.zeros(count, np.int64), np.zeros(count, np.int32)
     )
     return Values(
-        event_id=frozen(ids.data),
-        event_id_start=np.array(ids.start, np.int64),
-        event_id_length=np.array(ids.length, np.int32),
-        entity=frozen(columns.entity.data),
-        entity_start=np.array(columns.entity.start, np.int64),
-        entity_length=np.array(columns.entity.length, np.int32),
-        time_ms=np.array(columns.time_ms, np.int64),
+        event_values(
+            ids, columns.entity, columns.time_ms, batch.partition[columns.rows], batch.offset[columns.rows]
+        ),
         score=np.array(scores.score, np.float64).view(np.uint64),
         threshold=np.array(scores.threshold, np.float64).view(np.uint64),
         is_anomaly=np.array(scores.is_anomaly, np.bool_),
@@ -86,6 +80,4 @@ def _values(batch: Batch, columns: Columns, scores: Scores) -> Values:
         share=np.array(scores.share, np.float32, order="C").view(np.uint32),
         window_full=np.array(scores.window_full, np.bool_),
         time_order=np.array(scores.time_order, np.uint8),
-        partition=np.array(batch.partition[columns.rows], np.int32),
-        offset=np.array(batch.offset[columns.rows], np.int64),
     )

@@ -21,7 +21,6 @@ __all__ = [
     "put",
     "put_bits",
     "put_dash_number",
-    "put_event_id",
     "put_long",
     "put_text",
     "string",
@@ -110,17 +109,3 @@ def put_dash_number(buffer: Any, pos: int, value: Any) -> int:
         buffer[place] = 48 + value % 10
         value //= 10
     return end
-
-
-@kernel
-def put_event_id(buffer: Any, pos: int, row: int, constants: Any, values: Any) -> Any:
-    """Write the event id of a row, or topic-partition-offset where it has none."""
-    length = np.int64(values.event_id_length[row])
-    if length:
-        pos = put_long(buffer, pos, length)
-        return put(buffer, pos, values.event_id, values.event_id_start[row], length)
-    partition, offset = np.int64(values.partition[row]), values.offset[row]
-    topic = constants.topic
-    pos = put_long(buffer, pos, len(topic) + 2 + digit_count(partition) + digit_count(offset))
-    pos = put(buffer, pos, topic, 0, len(topic))
-    return put_dash_number(buffer, put_dash_number(buffer, pos, partition), offset)

@@ -15,6 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from stream_infer.delivery.client_log import ClientLog
 from stream_infer.delivery.consumer_errors import Fences, meet
 from stream_infer.delivery.membership import Membership, NotAMember
+from stream_infer.delivery.reach import Reach
 from stream_infer.delivery.settings import Settings
 from stream_infer.log import get_logger
 from stream_infer.records import Batch, Blobs, HeaderColumn
@@ -32,9 +33,6 @@ __all__ = [
 ]
 
 _LOG = get_logger(__name__)
-_PROBE_EVERY_S = 2.0
-_PROBE_S = 0.5
-_UNREACHED_S = 8.0
 _LEAVE_S, _LEAVE_STEP_S = 2.0, 0.01
 
 
@@ -159,7 +157,7 @@ class Source:
         self._rebalances: Rebalances | None = None
         self._assigned: set[int] = set()
         self._paused: set[int] = set()
-        self._probed_at = self._reached_at = 0.0
+        self._reach = Reach(topic)
         self._consumer: Any = None
         self._fences = Fences()
         self.cut_by = "empty"
@@ -187,9 +185,9 @@ class Source:
                 return None
             meet(error)
         if taken.batch is not None:
-            self._reached_at = time.monotonic()
-        elif not taken.errors:
-            self._probe()
+            self._reach.reached()
+        elif not taken.errors and self._reach.is_lost(self._consumer):
+            self._replace()
         return taken.batch
 
     def serve(self) -> None:
@@ -257,32 +255,14 @@ class Source:
         self._paused.discard(partition)
 
     def _subscribe(self) -> None:
-        self._reached_at = time.monotonic()
+        self._reach.reached()
         self._consumer = Consumer(dict(self._settings), logger=ClientLog(_LOG))
         self._intake.open(self._consumer)
         self._consumer.subscribe(
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
 
-    def _probe(self) -> None:
-        """While nothing arrives, see that brokers answer; replace a consumer that has not reached any for long.
-
-        A broker that starts may say that there are no brokers. The client then forgets all it knew and never looks
-        for one again, whatever metadata.recovery.strategy says: no error, no record, for ever.
-        """
-        now = time.monotonic()
-        if now - self._probed_at < _PROBE_EVERY_S:
-            return
-        self._probed_at = now
-        try:
-            self._consumer.list_topics(self._topic, timeout=_PROBE_S)
-            self._reached_at = now
-        except KafkaException as failure:
-            if now - self._reached_at > _UNREACHED_S:
-                self._replace(failure.args[0].str())
-
-    def _replace(self, reason: str) -> None:
-        _LOG.warning("new consumer", reason=reason)
+    def _replace(self) -> None:
         if self._rebalances is not None and self._assigned:
             self._rebalances.revoked(sorted(self._assigned), lost=True)
         self._assigned.clear()

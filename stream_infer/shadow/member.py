@@ -15,6 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from stream_infer.delivery.client_log import ClientLog
 from stream_infer.delivery.consumer_errors import Fences, meet
 from stream_infer.delivery.membership import Membership, NotAMember
+from stream_infer.delivery.reach import Reach
 from stream_infer.delivery.settings import Settings
 from stream_infer.delivery.source import Rebalances, leave
 from stream_infer.errors import BrokerError
@@ -23,9 +24,6 @@ from stream_infer.log import get_logger
 __all__ = ["Member", "member_settings"]
 
 _LOG = get_logger(__name__)
-_PROBE_EVERY_S = 2.0
-_PROBE_S = 0.5
-_UNREACHED_S = 8.0
 _APART_S = 30.0
 _END = KafkaError._PARTITION_EOF  # noqa: SLF001 - confluent-kafka's public name for it
 
@@ -53,7 +51,7 @@ class Member:
         self._paused: set[Place] = set()
         self._whole: set[int] = set()
         self._apart_since: float | None = None
-        self._probed_at = self._reached_at = 0.0
+        self._reach = Reach(topics[0])
         self._consumer: Any = None
         self._ends: dict[Place, int] = {}
         self._fences = Fences()
@@ -75,9 +73,10 @@ class Member:
         first = self._consumer.poll(wait_s)
         self._see_together()
         if first is None:
-            self._probe()
+            if self._reach.is_lost(self._consumer):
+                self._replace()
             return []
-        self._reached_at = time.monotonic()
+        self._reach.reached()
         messages = [first, *self._consumer.consume(limit, 0)] if limit > 1 else [first]
         errors = list(map(Message.error, messages))
         if not any(errors):
@@ -148,7 +147,7 @@ class Member:
         return ends
 
     def _subscribe(self) -> None:
-        self._reached_at = time.monotonic()
+        self._reach.reached()
         self._consumer = Consumer(dict(self._settings), logger=ClientLog(_LOG))
         self._consumer.subscribe(
             list(self._topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
@@ -217,23 +216,7 @@ class Member:
                 "with the topics"
             )
 
-    # ---- brokers that cannot be reached
-
-    def _probe(self) -> None:
-        """While nothing arrives, see that brokers answer; the reason is in delivery/source.py."""
-        now = time.monotonic()
-        if now - self._probed_at < _PROBE_EVERY_S:
-            return
-        self._probed_at = now
-        try:
-            self._consumer.list_topics(self._topics[0], timeout=_PROBE_S)
-            self._reached_at = now
-        except KafkaException as failure:
-            if now - self._reached_at > _UNREACHED_S:
-                self._replace(failure.args[0].str())
-
-    def _replace(self, reason: str) -> None:
-        _LOG.warning("new consumer", reason=reason)
+    def _replace(self) -> None:
         if self._rebalances is not None and self._whole:
             self._rebalances.revoked(sorted(self._whole), lost=True)
         self._whole.clear()
