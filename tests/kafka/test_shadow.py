@@ -7,8 +7,10 @@ import json
 import subprocess
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from stream_infer.checks import require
 from stream_infer.config import load
 from stream_infer.data import sample_path
 from stream_infer.errors import BrokerError
+from stream_infer.model_registry.directory import DirectoryRegistry
+from stream_infer.models.artifact import Artifact
 from tests.kafka.conftest import Rows
 from tests.kafka.deployment import PROGRAM, Deployment, Outcome, stop_reading_at_end
 from tests.kafka.test_worker import mixed
@@ -197,6 +201,45 @@ def test_a_shadow_that_starts_at_the_end_misses_nothing_after_it(
     found = both(deployment, candidate)  # the warm-up makes its windows those of an undisturbed run
 
     assert {pair["event_id"] for pair in found.pairs} == {f"e-{number}" for number in range(600, 900)}
+
+
+def test_the_primary_changes_version_in_mid_stream(
+    deploy: Deploy, rows: Rows, detector: DirectoryRegistry, candidate: Path, tmp_path: Path
+) -> None:
+    """Each pair names both versions, and what they add up to is kept apart for each pair of versions."""
+    followed = {"source": str(tmp_path / "models" / "detector@current"), "poll_interval_s": 0.1}
+    deployment = shadowed(deploy, candidate, model=followed)
+    worker = deployment.start()
+    shadow = deployment.start("shadow")
+    thread = sending(deployment, rows(3600), 1500)
+    shadow.wait_until(lambda: shadow.facts().get("compared", 0) > 0)
+    detector.point("current", "2")
+    thread.join()
+    worker.wait_until(lambda: worker.facts().get("version") == "2")
+    deployment.send(rows(300, start=3600))
+    wait_compared(deployment)
+    found = both(deployment, candidate)
+    page = deployment.folder / "report.html"
+    report = [PROGRAM, "compare", "report", "-c", deployment.config, "--from-topic", "-o", page]
+    subprocess.run(report, check=True, capture_output=True, cwd=deployment.folder)
+    told = json.loads(page.with_suffix(".json").read_text("utf-8"))["comparisons"]
+
+    own = Artifact.load(candidate).manifest
+    assert {(p["shadow"]["model_name"], p["shadow"]["model_version"]) for p in found.pairs} == {
+        (own.name, own.version)
+    }
+    courses: dict[int, list[str]] = defaultdict(list)
+    for pair in found.pairs:
+        courses[pair["source_partition"]].append(pair["primary"]["model_version"])
+    assert all(course == sorted(course) for course in courses.values())
+    assert set(chain.from_iterable(courses.values())) == {"1", "2"}
+    assert len(told) == 2
+    for one in told:
+        pairs = [p for p in found.pairs if p["primary"]["model_version"] == one["primary"]["version"]]
+        agreed = sum(pair["agreement"] for pair in pairs)
+        assert (one["primary"]["name"], one["shadow"]["version"]) == ("detector", own.version)
+        assert one["total"]["compared"] == len(pairs)
+        assert one["total"]["agreement"] == agreed / len(pairs)
 
 
 def test_repeats_of_an_at_least_once_worker_are_paired_once(
