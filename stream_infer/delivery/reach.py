@@ -7,11 +7,8 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
-from stream_infer.log import get_logger
-
 __all__ = ["Reach"]
 
-_LOG = get_logger(__name__)
 _PROBE_EVERY_S = 2.0
 _PROBE_S = 0.5
 _UNREACHED_S = 8.0
@@ -32,18 +29,15 @@ class Reach:
         """A broker answered, or the consumer is a new one."""
         self._reached_at = time.monotonic()
 
-    def is_lost(self, consumer: Any) -> bool:
-        """Ask the brokers now and then; whether the consumer has been without an answer for too long."""
+    def lost(self, consumer: Any) -> str | None:
+        """Ask the brokers now and then; why the consumer is to be replaced, if it has had no answer for too long."""
         now = time.monotonic()
         if now - self._probed_at < _PROBE_EVERY_S:
-            return False
+            return None
         self._probed_at = now
         try:
             consumer.list_topics(self._topic, timeout=_PROBE_S)
         except KafkaException as failure:
-            if now - self._reached_at <= _UNREACHED_S:
-                return False
-            _LOG.warning("new consumer", reason=failure.args[0].str())
-            return True
+            return str(failure.args[0].str()) if now - self._reached_at > _UNREACHED_S else None
         self._reached_at = now
-        return False
+        return None

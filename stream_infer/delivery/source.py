@@ -186,8 +186,8 @@ class Source:
             meet(error)
         if taken.batch is not None:
             self._reach.reached()
-        elif not taken.errors and self._reach.is_lost(self._consumer):
-            self._replace()
+        elif not taken.errors and (lost := self._reach.lost(self._consumer)):
+            self._replace(lost)
         return taken.batch
 
     def serve(self) -> None:
@@ -262,7 +262,8 @@ class Source:
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
 
-    def _replace(self) -> None:
+    def _replace(self, reason: str) -> None:
+        _LOG.warning("new consumer", reason=reason)
         if self._rebalances is not None and self._assigned:
             self._rebalances.revoked(sorted(self._assigned), lost=True)
         self._assigned.clear()

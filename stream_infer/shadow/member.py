@@ -73,8 +73,8 @@ class Member:
         first = self._consumer.poll(wait_s)
         self._see_together()
         if first is None:
-            if self._reach.is_lost(self._consumer):
-                self._replace()
+            if lost := self._reach.lost(self._consumer):
+                self._replace(lost)
             return []
         self._reach.reached()
         messages = [first, *self._consumer.consume(limit, 0)] if limit > 1 else [first]
@@ -216,7 +216,8 @@ class Member:
                 "with the topics"
             )
 
-    def _replace(self) -> None:
+    def _replace(self, reason: str) -> None:
+        _LOG.warning("new consumer", reason=reason)
         if self._rebalances is not None and self._whole:
             self._rebalances.revoked(sorted(self._whole), lost=True)
         self._whole.clear()
