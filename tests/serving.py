@@ -58,6 +58,9 @@ class InferServer:
         return f"http://{HOST}:{self._port}"
 
     def start(self) -> None:
+        """Serve, unless it does."""
+        if self._server is not None:
+            return
         owner = self
 
         class Handler(_Handler):

@@ -39,10 +39,39 @@ def model_is(worker: WorkerProcess, *, ok: bool) -> Callable[[], bool]:
     return lambda: worker.status().get("components", {}).get(MODEL, {}).get("ok") is ok
 
 
+def gone(server: InferServer) -> None:
+    server.stop()
+
+
+def slowly(server: InferServer) -> None:
+    server.fault = slow(2.0)
+
+
+def of_another_shape(server: InferServer) -> None:
+    server.fault = lambda windows, errors: errors[:, :, :-1]
+
+
+def without_numbers(server: InferServer) -> None:
+    server.fault = lambda windows, errors: np.full_like(errors, np.nan)
+
+
+def heal(server: InferServer) -> None:
+    server.fault = None
+    server.start()
+
+
 @pytest.mark.kafka
-@pytest.mark.parametrize("mode", ["exactly_once", "at_least_once"])
+@pytest.mark.parametrize(
+    ("mode", "breaks"),
+    [("exactly_once", (gone, slowly, of_another_shape, without_numbers)), ("at_least_once", (gone,))],
+    ids=["exactly_once", "at_least_once"],
+)
 def test_a_server_that_is_gone_slow_or_wrong_for_a_while(
-    deploy: Deploy, rows: Rows, server: InferServer, mode: str
+    deploy: Deploy,
+    rows: Rows,
+    server: InferServer,
+    mode: str,
+    breaks: tuple[Callable[[InferServer], None], ...],
 ) -> None:
     deployment = deploy(
         model={"server_url": server.url, "server_timeout_s": 1.5, "server_retries": 1},
@@ -50,23 +79,12 @@ def test_a_server_that_is_gone_slow_or_wrong_for_a_while(
         delivery={"mode": mode},
     )
     worker = deployment.start()
-    sent = 0
-    for fault in (
-        None,
-        slow(2.5),
-        lambda windows, errors: errors[:, :, :-1],
-        lambda windows, errors: np.full_like(errors, np.nan),
-    ):
-        thread = sending(deployment, rows(1000, start=sent), 1500)
-        sent += 1000
-        if fault is None:
-            server.stop()
-        server.fault = fault
+    for number, break_down in enumerate(breaks):
+        thread = sending(deployment, rows(500, start=500 * number), 1000)
+        break_down(server)
         worker.wait_until(model_is(worker, ok=False))
         assert not worker.status()["ready"]
-        server.fault = None
-        if fault is None:
-            server.start()
+        heal(server)
         worker.wait_until(model_is(worker, ok=True))
         thread.join()
     deployment.wait_committed()
@@ -74,9 +92,9 @@ def test_a_server_that_is_gone_slow_or_wrong_for_a_while(
     assert worker.stop() == 0
 
     outcome = deployment.outcome()
-    assert outcome.sent == sent
+    assert outcome.sent == 500 * len(breaks)
     assert not outcome.rejects
-    assert len({(e["source_partition"], e["source_offset"]) for e in outcome.scored}) == sent
+    assert len({(e["source_partition"], e["source_offset"]) for e in outcome.scored}) == outcome.sent
     assert 'stream_infer_aborts_total{reason="model_unanswered"}' in metrics
 
 

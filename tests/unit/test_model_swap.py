@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream_infer.errors import ModelError, ModelRegistryError
+from stream_infer.errors import ModelError, ModelRegistryError, ModelServerError
 from stream_infer.model_registry.follower import Follower
 from stream_infer.model_registry.registry import ModelVersion
 from stream_infer.probe import Unfit, flips
@@ -221,7 +221,7 @@ def followed():
         if version.version.startswith("bad"):
             raise ModelError("damaged")
         if version.version.startswith("far") and prepared.count(version.version) < 3:
-            raise ModelRegistryError("not yet")
+            raise (ModelRegistryError, ModelServerError)[prepared.count(version.version) % 2]("not yet")
         return f"model {version.version}"
 
     follower = Follower(registry, "current", "1", prepare, told, 0.01)
