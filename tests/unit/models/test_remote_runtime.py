@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stream_infer.cli import main
 from stream_infer.errors import ModelError, ModelServerError
 from stream_infer.models.loading import open_artifact
 from stream_infer.models.model import Model
@@ -103,6 +105,14 @@ def test_nobody_there(server: InferServer) -> None:
     server.stop()
     with pytest.raises(ModelServerError, match=r"ConnectError.*asked 3 times.*Cure: start it"):
         opened(server, **QUICK)
+
+
+def test_a_server_is_timed_beside_the_artifact(server: InferServer, tmp_path: Path) -> None:
+    ARTIFACT.save(tmp_path / "a")
+    words = ["bench-model", str(tmp_path / "a"), "--seconds", "0.01", "--server-url", server.url, "--json"]
+    told = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert list(json.loads(told.output)) == [str(tmp_path / "a"), f"{tmp_path / 'a'} at {server.url}"]
+    assert max(server.rows) == 4096
 
 
 # ---- a server that goes wrong once it is in use
