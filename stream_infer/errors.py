@@ -9,7 +9,8 @@ StreamInferError
     ├── ConfigError      exit 2    a setting is wrong; the message names the setting and the cure
     ├── ModelError       exit 3    the model artifact is missing, damaged or does not fit
     │   ├── ModelRegistryError     the model registry cannot be reached or lacks a version
-    │   └── ModelServerError       the server that runs the model does not answer well: try again
+    │   └── ModelServerError       exit 11: the server that runs the model does not answer well; the worker waits for it
+    │       └── ModelServerGoneError   as long as it was told to
     ├── RegistryError    exit 4    the schema registry cannot be reached or lacks a needed schema
     ├── BrokerError      exit 5    Kafka cannot be reached, or refuses what the worker needs
     ├── DeliveryError    exit 6    a transaction cannot be brought to a known end
@@ -32,6 +33,7 @@ __all__ = [
     "ModelError",
     "ModelRegistryError",
     "ModelServerError",
+    "ModelServerGoneError",
     "NotPromotedError",
     "RecordError",
     "RegistryError",
@@ -94,6 +96,12 @@ class ModelRegistryError(ModelError):
 
 class ModelServerError(ModelError):
     """The server that runs the model does not answer, or not well. It may again: the batch is to be scored later."""
+
+    exit_code = 11
+
+
+class ModelServerGoneError(ModelServerError):
+    """The server that runs the model was waited for long enough."""
 
 
 class RegistryError(WorkerError):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from stream_infer.checkpoint import Checkpoint
 from stream_infer.delivery.delivery import MODEL_UNANSWERED, Delivery, Failures, Undone, error_of
 from stream_infer.delivery.source import InputSource
-from stream_infer.errors import BrokerError, ExhaustedError, ModelServerError
+from stream_infer.errors import BrokerError, ExhaustedError, ModelServerError, ModelServerGoneError
 from stream_infer.log import get_logger
 from stream_infer.pace import CommitPace
 from stream_infer.partitions import Partitions
@@ -190,6 +190,8 @@ class Worker:
                 self._swap_model()
         except Undone as undone:
             self._undo(undone)
+        except ModelServerGoneError:
+            raise
         except ModelServerError as error:
             self._await_model(error)
         if self._delivery.opened_at is None:
@@ -364,7 +366,7 @@ class Worker:
     def _await_model(self, error: ModelServerError) -> None:
         """The model's server answers nothing to go on with: go back, and come again with the same events.
 
-        The model itself says when to give up: then it is another error.
+        The model itself says when to give up.
         """
         undone = Undone(MODEL_UNANSWERED, str(error))
         undone.known = True  # where nothing was published yet; else the abort says

@@ -64,7 +64,7 @@ class ModelSettings(Section):
     server_retries: int = Field(default=2, ge=0, le=10)
     """So often a request is sent again before the worker goes back to its last commit and tries the batch anew."""
     server_patience_s: float = Field(default=300.0, ge=0, le=86_400)
-    """So long it does that; then the worker ends (exit 3)."""
+    """So long it does that; then the worker ends (exit 11)."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:

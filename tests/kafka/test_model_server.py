@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stream_infer.errors import ModelServerError
 from stream_infer.models.artifact import Artifact
 from stream_infer.models.loading import open_artifact
 from stream_infer.models.model import Model
@@ -114,7 +115,7 @@ def test_a_server_that_stays_away_ends_the_worker_and_loses_nothing(
     deployment.wait_committed()
     server.stop()
     deployment.send(rows(500, start=500))
-    assert worker.process.wait(120) == 3
+    assert worker.process.wait(120) == ModelServerError.exit_code
     assert "given up after" in worker.text()
 
     server.start()

@@ -143,7 +143,7 @@ def test_the_operations_page_names_settings_and_metrics_that_exist():
 
 
 def test_the_operations_page_lists_the_exit_codes():
-    listed = {int(code) for code in re.findall(r"\| (\d)(?= \|)", OPERATIONS)}
+    listed = {int(code) for code in re.findall(r"\| (\d+)(?= \|)", OPERATIONS)}
     codes = {
         one.exit_code for one in vars(errors).values() if isinstance(one, type) and hasattr(one, "exit_code")
     }

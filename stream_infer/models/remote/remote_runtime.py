@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.errors import ModelError, ModelServerError
+from stream_infer.errors import ModelError, ModelServerError, ModelServerGoneError
 from stream_infer.models.artifact import MODEL, Artifact
 from stream_infer.models.onnx_runtime import OnnxModel
 from stream_infer.models.placement import OWN_VERSION, Server
@@ -51,8 +51,8 @@ class RemoteModel:
     def score(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Windows (n, W, F) -> errors (n, T, F); NaN for windows that are not finite, which are not sent.
 
-        Raises ModelServerError while the server does not answer well, ModelError once it was given up, and Refused for
-        windows that it does not take while it does take zeros.
+        Raises ModelServerError while the server does not answer well, ModelServerGoneError once it was given up, and
+        Refused for windows that it does not take while it does take zeros.
         """
         errors = np.full((len(windows), self.layout.terms, self.layout.features), np.nan, np.float32)
         sound = np.flatnonzero(np.isfinite(windows).all(axis=(1, 2)))
@@ -118,7 +118,7 @@ class RemoteModel:
             raise Unanswered(f"answers errors of shape {errors.shape}, wanted {wanted}")
         return errors.copy() if not errors.flags.writeable else errors
 
-    def _broken(self, what: str) -> ModelError:
+    def _broken(self, what: str) -> ModelServerError:
         """What to raise: in the end, that it is given up."""
         told = f"the model's server at {self._server.url} {what}"
         cure = f"Cure: start it with the model {self.name} {self.version}, or correct model.server_url and server_name"
@@ -126,7 +126,9 @@ class RemoteModel:
         self._down_since = self._down_since or now
         down_s = now - self._down_since
         if down_s > self._server.patience_s:
-            return ModelError(f"{told}; given up after {down_s:.0f} s without a good answer. {cure}")
+            return ModelServerGoneError(
+                f"{told}; given up after {down_s:.0f} s without a good answer. {cure}"
+            )
         return ModelServerError(f"{told}. {cure}")
 
 
