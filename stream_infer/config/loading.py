@@ -240,7 +240,7 @@ def _message(detail: ErrorDetails) -> str:
 def _shown(keys: tuple[str, ...], value: Any) -> str:
     secret = SecretStr in _leaves(_annotation(keys)) or SECRET_NAME.search(keys[-1])
     # An address with a login in it is refused; the refusal must not show it.
-    if secret or len(keys) == 1 or isinstance(value, (dict, SecretStr)) or keys == ("registry", "url"):
+    if secret or len(keys) == 1 or isinstance(value, (dict, SecretStr)) or keys[-1].endswith("url"):
         return ""
     return f" = {json.dumps(value, default=str)[:120]}"
 
@@ -258,6 +258,8 @@ def _expected(detail: ErrorDetails) -> str:
 
 
 def _pattern_words(pattern: str) -> str:
+    if "grpc" in pattern:
+        return "must be http://HOST:PORT or grpc://HOST:PORT (or https://, grpcs://), without a login"
     if "http" in pattern:
         return "must begin with http:// or https://"
     return "must be of letters, digits, '.', '_' and '-', and not be empty or too long"

@@ -178,6 +178,14 @@ def test_commented_defaults_of_the_example_are_the_defaults(tmp_path):
             '"delivery.timeout.ms" = 0 must be a whole number, more than 0',
         ),
         (
+            {"model": {"path": "m", "server_url": "http://h:1", "server_timeout_s": 5, "server_retries": 1}},
+            "model.server_timeout_s times 1 + model.server_retries is 10 s, and must be less than",
+        ),
+        (
+            {"model": {"path": "m", "server_url": "http://user:word@h:1"}},
+            "[model] server_url: must be http://HOST:PORT or grpc://HOST:PORT",
+        ),
+        (
             {"kafka": {"producer": {"message.timeout.ms": "soon"}}},
             '"message.timeout.ms" = soon must be a whole number',
         ),
@@ -346,6 +354,8 @@ def test_secrets_reach_the_clients_and_nothing_else():
         {"registry": {"password": CANARY}},
         {"registry": {"password": CANARY, "dir": "x"}},
         {"registry": {"pasword": CANARY}},
+        {"model": {"path": "m", "server_url": f"http://me:{CANARY}@h"}},
+        {"model": {"path": "m", "server_token": [CANARY]}},
         {"batch": {"max_events": 0}, **SECRETS},
     ],
 )

@@ -24,7 +24,7 @@ class JsonClient:
         headers = {"Content-Type": "application/json"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        self._client = httpx.Client(base_url=url, headers=headers, follow_redirects=False, trust_env=False)
+        self._client = httpx.Client(base_url=url, headers=headers, follow_redirects=False)
 
     def post(self, path: str, content: dict[str, Any], timeout_s: float) -> Any:
         """The answer's JSON, within ``timeout_s`` over all. Raises Unanswered, Refused."""

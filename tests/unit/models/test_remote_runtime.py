@@ -14,9 +14,13 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
+from stream_infer.build.model import fixed, placement_of
 from stream_infer.cli import main
+from stream_infer.config.model import ModelSettings
 from stream_infer.errors import ModelError, ModelServerError, ModelServerGoneError
+from stream_infer.model_registry.registry import ModelVersion
 from stream_infer.models.loading import open_artifact
 from stream_infer.models.model import Model
 from stream_infer.models.placement import Placement, Protocol, Server
@@ -80,6 +84,27 @@ class TestTensorFlowServing(OverHttp):
 def test_what_is_asked(server: InferServer, protocol: str, changes: dict[str, str], path: str) -> None:
     opened(server, protocol=protocol, **changes)
     assert set(server.paths) == {path}
+
+
+def test_the_settings_say_whom_to_ask_and_a_followed_version_by_its_registrys_name(tmp_path: Path) -> None:
+    settings = ModelSettings(
+        path=tmp_path,
+        server_url="grpc://h:1",
+        server_version="{version}",
+        server_token=SecretStr("secret"),
+        server_timeout_s=1.5,
+    )
+    version = ModelVersion("detector", "7", "models:/detector/7")
+
+    own, followed = placement_of(settings), placement_of(fixed(settings, tmp_path / "7", version))
+
+    assert own.server == Server("grpc://h:1", version="{version}", token="secret", timeout_s=1.5)
+    assert followed.server is not None
+    assert followed.server.version == "7"
+    assert "secret" not in repr(own)
+    assert placement_of(ModelSettings(path=tmp_path, device="cuda", fallback=True)) == Placement(
+        "cuda", fallback=True
+    )
 
 
 def test_a_batch_goes_in_requests_of_a_megabyte(server: InferServer) -> None:
