@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PR_SET_PDEATHSIG = 1
 _FRAMES = 5
+_WORDS_LENGTH = 300
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     ["tests.chaos.worker", "stream_infer.cli.run", "stream_infer.checks", "uvicorn"]
@@ -82,6 +83,11 @@ class ChaosWorker(WorkerProcess):
         return " < ".join(
             frame.strip().replace(f"{ROOT}/", "").removeprefix("File ") for frame in frames[:_FRAMES]
         )
+
+    def last_words(self) -> str:
+        """The error that a worker named when it ended by itself, or its last line."""
+        lines = self.text().splitlines() or [""]
+        return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])[:_WORDS_LENGTH]
 
     def sample(self) -> Sample | None:
         """What it uses now; None before it was ready for the first time, and when it has ended."""

@@ -20,7 +20,10 @@ __all__ = ["Report"]
 
 @dataclass
 class Report:
-    """One run. ``error`` is what kept it from its end, if anything; times are wall clock seconds."""
+    """One run. ``error`` is what kept it from its end, if anything; times are wall clock seconds.
+
+    ``endings`` are the last words of workers that ended by themselves.
+    """
 
     scenario: str
     seed: int
@@ -40,6 +43,7 @@ class Report:
     measured: dict[str, list[float]] = field(default_factory=dict)
     mutant: str = ""
     stalls: list[str] = field(default_factory=list)
+    endings: dict[str, int] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -72,6 +76,7 @@ class Report:
             rig.measured,
             rig.options.mutant,
             rig.stalls,
+            dict(rig.endings),
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class Rig:
         self.faults: list[Fault] = []
         self.exits: Counter[str] = Counter()
         self.stalls: list[str] = []
+        self.endings: Counter[str] = Counter()
         self.samples: list[Sample] = []
         self.measured: dict[str, list[float]] = {}
         self.closing = ExitStack()
@@ -250,6 +251,7 @@ class Rig:
                 self.exits[f"drain {said}"] += 1  # it was asked to; the scenario starts it again
                 continue
             self.exits[said] += 1
+            self.endings[f"{said}: {worker.last_words()}"] += 1
             assert self.exits[said] < _RESTARTS_MAX, f"workers end by themselves: {dict(self.exits)}"
             if code == StalledError.exit_code:
                 self.stalls.append(worker.stack())
