@@ -87,7 +87,9 @@ class ChaosWorker(WorkerProcess):
     def last_words(self) -> str:
         """The error that a worker named when it ended by itself, or its last line."""
         lines = self.text().splitlines() or [""]
-        return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])[:_WORDS_LENGTH]
+        return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])[
+            :_WORDS_LENGTH
+        ]
 
     def sample(self) -> Sample | None:
         """What it uses now; None before it was ready for the first time, and when it has ended."""

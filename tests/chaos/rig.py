@@ -233,6 +233,10 @@ class Rig:
                 return
             time.sleep(min(_LOOK_S, left))
 
+    def rest(self, seconds: float) -> None:
+        """Let time pass between two faults, less of it where haste is asked for."""
+        self.wait(seconds / self.options.haste)
+
     def look(self) -> None:
         """Take samples, and restart what ended by itself."""
         now = time.monotonic()

@@ -78,4 +78,4 @@ def _phase(rig: Rig, random: Random, strikes: list[Strike], seconds: float) -> N
     until_s = rig.now_s() + seconds
     while rig.goes_on() and rig.now_s() < until_s:
         random.choice(strikes)(rig, random)
-        rig.wait(random.uniform(0.3, 2.5))
+        rig.rest(random.uniform(0.3, 2.5))

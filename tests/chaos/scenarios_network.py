@@ -33,7 +33,7 @@ def network_requests(rig: Rig, random: Random) -> None:
         request_fault(rig, random, api, deed)
         if api in {Api.INIT_PRODUCER_ID, Api.JOIN_GROUP, Api.SYNC_GROUP, Api.OFFSET_FETCH, Api.LIST_OFFSETS}:
             random.choice((nemesis.kill, nemesis.leave, nemesis.hijack))(rig, random)
-        rig.wait(random.uniform(0.3, 1.5))
+        rig.rest(random.uniform(0.3, 1.5))
 
 
 @scenario("network-late", faults=("late EndTxn", "late TxnOffsetCommit", "kill -9 of a worker"), proxied=True)

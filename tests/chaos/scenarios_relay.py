@@ -16,7 +16,16 @@ _RIG: Mapping[str, Any] = {"proxied": True, "patches": ("tests.chaos.patches:clo
 """What the scenarios of a relay may ask of their rig; all of them get it."""
 
 
-@scenario("relay", faults=("those of other scenarios",), weight=5.0, rate=5_000.0, **_RIG)
+@scenario(
+    "relay",
+    faults=("those of other scenarios",),
+    weight=5.0,
+    rate=5_000.0,
+    workers=4,
+    partitions=8,
+    haste=1.6,
+    **_RIG,
+)
 def relay(rig: Rig, random: Random) -> None:
     """One scenario after the other strikes the same workers and brokers; what one leaves behind meets the next."""
     found = legs()

@@ -16,7 +16,7 @@ def strike_on(rig: Rig, random: Random, *strikes: Strike, every_s: tuple[float, 
     """One of these faults after the other, until the duration is over."""
     while rig.goes_on():
         random.choice(strikes)(rig, random)
-        rig.wait(random.uniform(*every_s))
+        rig.rest(random.uniform(*every_s))
 
 
 @scenario("worker-kill", faults=("kill -9 of a worker",))
