@@ -14,9 +14,9 @@ class Options:
     """How a run is set up; ``settings`` are sections of the workers' settings file.
 
     ``lane``: the way of records through the workers (``kafka.lane``). ``points``: the failpoints to be struck, all if
-    empty. ``haste`` shortens the time between faults. ``short_timeouts``: those of transactions, sessions and polls are a few seconds, so that a run sees many of
-    them pass; else they are the product's own. ``proxied``: the workers are behind the proxies of the cluster's
-    network, as clients ``slot-N.consumer`` and so on.
+    empty. ``haste`` divides the time between faults. ``short_timeouts``: those of transactions, sessions and polls are
+    a few seconds, so that a run sees many of them pass; else they are the product's own. ``proxied``: the workers are
+    behind the proxies of the cluster's network, as clients ``slot-N.consumer`` and so on.
     """
 
     seed: int
