@@ -2,7 +2,9 @@
 
     python -m tests.chaos list                        the scenarios and their faults
     python -m tests.chaos run NAME --seed 7 --protocol classic --duration 60
-    make chaos ARGS="--minutes 60"                    rounds over all scenarios and both protocols
+    make chaos ARGS="--minutes 60"                    rounds: all scenarios, protocols, lanes, versions of Kafka
+    python -m tests.chaos failpoints --times 20       every failpoint so often, with each protocol
+    python -m tests.chaos mutants                     wrong workers, each in the scenario that must catch it
     make soak ARGS="--minutes 60"                     one long composite run
     python -m tests.chaos merge DIR… -o docs/reliability.json
     python -m tests.chaos page                        docs/reliability.md from it
@@ -29,6 +31,8 @@ How to add a scenario: write a function in a module ``tests/chaos/scenarios_*.py
   ``environment={"NAME": "value"}`` gives it variables as they are. ``rig.before_start`` is a hook for
   a scenario's own surroundings: called with each ``Start`` before the process is made.
 - ``rig.cluster`` has the brokers: ``leader_of``, ``group_coordinator``, ``transaction_coordinator``, ``kill``...
+- A scenario that asks nothing of its rig is played by the ``relay``: one after the other on the same deployment, which
+  costs one set-up and one verdict for hundreds of faults.
 - ``proxied=True`` puts all workers behind ``rig.cluster.network`` (``proxy.py``), which holds, delays, drops and cuts
   requests by kind, broker and worker; ``nemesis_network.py`` has the faults made of that.
 - ``rig.ledger.inject(value, partition)`` sends a payload of the scenario's own; it must come out as a reject
