@@ -10,7 +10,6 @@ import numpy as np
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from numpy.typing import NDArray
 
-from load.events import SCHEMA
 from load.stand import Stand, partitions_of
 from stream_infer.avro import schemas
 from stream_infer.avro.decoder import Decoder
@@ -100,9 +99,11 @@ def _scored(stand: Stand, topic: str) -> Scored:
 
 
 def _recomputed(stand: Stand, topic: str) -> Scored:
-    loaded = load_model(stand.model)
-    source: SchemaSource = Framed(SCHEMA)
-    decoder = Decoder(source, Fields("features", loaded.layout.features, "entity_id", "ts", "event_id"))
+    traffic = stand.traffic(topic)
+    loaded = load_model(stand.model_of(traffic))
+    source: SchemaSource = Framed(traffic.schema)
+    named = traffic.setting if traffic.form == "array" else loaded.manifest.features
+    decoder = Decoder(source, Fields(named, loaded.layout.features, "entity_id", "ts", "event_id"))
     table = EntityTable(loaded.layout, loaded.profiles)
     scorer = Scorer(loaded.model, loaded.profiles, loaded.layout, table)
     keys, scores = [], []
