@@ -1,4 +1,4 @@
-"""Runs as a table and as JSON, with the ratio to the rival of the same call."""
+"""Measurements as tables, as JSON and as a page, with the ratios to the rivals of the same call."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -16,91 +16,123 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from load.drain import Drain
-from load.paced import Paced
+from load.figures import Figure, shown
+from load.measurement import QUIET_SHARE, Measurement, Spread, ratio, spread
+from load.page import page
 from load.recover import Load, Recovery
 
 __all__ = [
-    "busy_share",
-    "ratio",
+    "cases_of",
+    "ratios",
+    "read",
     "save",
     "save_recoveries",
-    "show_drains",
-    "show_paced",
+    "show",
     "show_recoveries",
+    "surroundings",
 ]
 
 _CONSOLE = Console()
 
 
-def busy_share() -> tuple[int, int]:
-    """Busy and all ticks of the machine so far: the difference of two calls says how quiet it was."""
-    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
-    return sum(fields) - fields[3] - fields[4], sum(fields)
-
-
-def ratio(drains: Sequence[Drain]) -> dict[str, Any]:
-    """Events per second of the worker over each rival's: pair by pair in the order of the runs, and their median."""
-    mine = [run.events_per_second for run in drains if run.program == "worker"]
-    ratios: dict[str, Any] = {}
-    for program in sorted({run.program for run in drains} - {"worker"}):
-        theirs = [run.events_per_second for run in drains if run.program == program]
-        pairs = [a / b for a, b in zip(mine, theirs, strict=False)]
-        ratios[program] = {"median": statistics.median(pairs), "least": min(pairs), "most": max(pairs)}
-    return ratios
-
-
-def show_drains(drains: Sequence[Drain]) -> None:
-    """Print the drains and their ratios."""
-    table = Table(
-        "program",
-        "events",
-        "events/s",
-        "second half",
-        "CPU us/event",
-        "peak RSS MiB",
-        title="drain, exactly-once",
-    )
-    for run in drains:
-        table.add_row(
-            run.program,
-            f"{run.events:,}",
-            f"{run.events_per_second:,.0f}",
-            f"{run.second_half_per_second:,.0f}",
-            f"{run.cpu_us_per_event:.2f}",
-            f"{run.peak_rss_mib:.0f}",
-        )
-    _CONSOLE.print(table)
-    for program, found in ratio(drains).items():
+def show(measurements: Sequence[Measurement]) -> None:
+    """Print a table per scenario, the ratios in it, and whether the machine was quiet."""
+    for scenario in dict.fromkeys(one.scenario for one in measurements):
+        those = [one for one in measurements if one.scenario == scenario]
+        figures = shown(those)
+        table = Table("case", "program", "runs", *(figure.title for figure in figures), title=scenario)
+        for (case, program), runs in cases_of(those).items():
+            cells = (_cell([run.figures.get(figure.name) for run in runs], figure) for figure in figures)
+            table.add_row(case, program, str(len(runs)), *cells)
+        _CONSOLE.print(table)
+        for line in _ratio_lines(those, figures):
+            _CONSOLE.print(line)
+        _CONSOLE.print(_stage_line(those))
+    noisy = [one for one in measurements if not one.quiet]
+    if noisy:
+        worst = max(one.strangers for one in noisy)
         _CONSOLE.print(
-            f"worker / {program}: {found['median']:.1f} ({found['least']:.1f} to {found['most']:.1f})"
+            f"[bold]The machine was not quiet[/bold]: in {len(noisy)} of {len(measurements)} runs others took more "
+            f"than {QUIET_SHARE:.0%} of it, {worst:.0%} at most. "
+            "Ratios of runs in turns mean more than their figures then."
         )
+    else:
+        _CONSOLE.print(f"The machine was quiet: others took at most {QUIET_SHARE:.0%} of it in every run.")
 
 
-def show_paced(runs: Sequence[Paced]) -> None:
-    """Print the latencies."""
-    table = Table(
-        "program", "events/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU us/event", title="paced, exactly-once"
-    )
-    for run in runs:
-        cells = (f"{run.rate:,.0f}", f"{run.p50_ms:.1f}", f"{run.p99_ms:.1f}", f"{run.p999_ms:.1f}")
-        table.add_row(
-            run.program,
-            *cells,
-            "" if run.cpu_us_per_event != run.cpu_us_per_event else f"{run.cpu_us_per_event:.1f}",
-        )
-    _CONSOLE.print(table)
+def cases_of(measurements: Sequence[Measurement]) -> dict[tuple[str, str], list[Measurement]]:
+    """Runs by case and program, in the order of their first run."""
+    found: dict[tuple[str, str], list[Measurement]] = {}
+    for one in measurements:
+        found.setdefault((one.case, one.program), []).append(one)
+    return found
 
 
-def save(path: Path, drains: Sequence[Drain], runs: Sequence[Paced]) -> None:
-    """Write everything measured, and on what."""
-    content = {
-        **_surroundings(),
-        "drain": [asdict(run) for run in drains],
-        "ratio": ratio(drains),
-        "paced": [asdict(run) for run in runs],
-    }
+def ratios(
+    measurements: Sequence[Measurement], figures: Sequence[Figure]
+) -> Iterator[tuple[str, str, Spread]]:
+    """Of one scenario: what over what, of which figure, and how much.
+
+    The worker over each rival in each case; and over its own first case, where only the worker runs.
+    """
+    cases = cases_of(measurements)
+    programs = {program for _, program in cases}
+    first = next(iter(cases))
+    for (case, program), runs in cases.items():
+        alone = programs == {"worker"}
+        if alone and (case, program) == first:
+            continue
+        if not alone and program == "worker":
+            continue
+        mine, theirs = (runs, cases[first]) if alone else (cases.get((case, "worker"), []), runs)
+        label = f"{case} / {first[0]}" if alone else f"{case}: worker / {program}"
+        for figure in figures:
+            found = ratio(mine, theirs, figure.name) if figure.compared else None
+            if found is not None:
+                yield label, figure.title, found
+
+
+def save(path: Path, measurements: Sequence[Measurement]) -> None:
+    """Write every run and what it was taken on as JSON, and beside it a page with plots."""
+    content = {**surroundings(), "measurements": [one.to_json() for one in measurements]}
     _write(path, content)
+    html = path.with_suffix(".html")
+    lines = {
+        scenario: list(
+            _ratio_lines(those := [m for m in measurements if m.scenario == scenario], shown(those))
+        )
+        for scenario in dict.fromkeys(one.scenario for one in measurements)
+    }
+    html.write_text(page(measurements, surroundings(), lines), "utf-8")
+    _CONSOLE.print(f"written to {html}")
+
+
+def read(path: Path) -> list[Measurement]:
+    """What ``save`` wrote."""
+    content = json.loads(path.read_text("utf-8"))
+    return [Measurement.from_json(one) for one in content["measurements"]]
+
+
+def _cell(values: Sequence[float | None], figure: Figure) -> str:
+    given = [value for value in values if value is not None]
+    if not given:
+        return ""
+    found = spread(given)
+    middle = figure.text(found.median)
+    return middle if len(given) == 1 else f"{middle} ({figure.text(found.least)}..{figure.text(found.most)})"
+
+
+def _ratio_lines(measurements: Sequence[Measurement], figures: Sequence[Figure]) -> Iterator[str]:
+    for label, title, found in ratios(measurements, figures):
+        yield f"{label}, {title}: x {found.median:.3g} ({found.least:.3g} to {found.most:.3g})"
+
+
+def _stage_line(measurements: Sequence[Measurement]) -> str:
+    runs = [one.stage_us for one in measurements if one.stage_us]
+    if not runs:
+        return ""
+    stages = (f"{name} {statistics.median(run[name] for run in runs if name in run):.2f}" for name in runs[0])
+    return "the worker's owner thread, us/event over all runs: " + ", ".join(stages)
 
 
 def show_recoveries(load: Load, recoveries: Sequence[Recovery]) -> None:
@@ -129,10 +161,11 @@ def show_recoveries(load: Load, recoveries: Sequence[Recovery]) -> None:
 def save_recoveries(path: Path, load: Load, recoveries: Sequence[Recovery]) -> None:
     """Write every fault, and under which load."""
     faults = [asdict(one) for one in recoveries]
-    _write(path, {**_surroundings(), "load": asdict(load), "faults": faults})
+    _write(path, {**surroundings(), "load": asdict(load), "faults": faults})
 
 
-def _surroundings() -> dict[str, Any]:
+def surroundings() -> dict[str, Any]:
+    """What figures depend on beside the code."""
     return {
         "python": platform.python_version(),
         "cores": os.cpu_count(),

@@ -1,152 +1,83 @@
-"""What a measurement stands on: a broker, a trained model, topics, and the program under test in its own process."""
+"""What a measurement stands on: a broker, models, topics, and the programs under test in their own processes."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-import re
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-import httpx
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
-from load.events import HOSTS, SCHEMA, SCHEMA_ID, pairs, training_file
+from load.events import USUAL, training_file
+from load.processes import usage
+from load.run import Run
+from load.traffic import SCHEMA_ID, Traffic
 from stream_infer.embedded import EmbeddedKafka
 
-__all__ = ["PARTITIONS", "Run", "Stand"]
+__all__ = [
+    "PARTITIONS",
+    "ModelKind",
+    "Run",
+    "Stand",
+    "committed_count",
+    "end_count",
+    "group",
+    "partitions_of",
+]
 
 PARTITIONS = 4
+ModelKind = Literal["autoencoder", "forecast"]
+
 _PROGRAM = Path(sys.executable).parent / "stream-infer"
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _FILL_AT_ONCE = 20_000
-_READY_S = 300.0
-_PORT = re.compile(r"control port=(\d+)\n")
-_NUMBERS = itertools.count()
-
-
-class Run:
-    """One program on one group: the worker or a peer."""
-
-    def __init__(self, stand: Stand, name: str, command: list[Any], environment: dict[str, str]) -> None:
-        self.name = name
-        self.log = stand.folder / f"{name}-{next(_NUMBERS)}.log"
-        with self.log.open("wb") as sink:
-            self._process = subprocess.Popen(
-                command, stdout=sink, stderr=sink, env={**os.environ, **environment}
-            )
-
-    def cpu_s(self) -> float:
-        """User and system seconds of the process so far."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
-
-    def peak_rss_bytes(self) -> int:
-        """Largest resident size so far."""
-        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-
-    def check(self) -> None:
-        """Raise when the program has ended, with the end of its log."""
-        if self._process.poll():
-            raise RuntimeError(f"{self.name} ended with {self._process.returncode}:\n{self.text()[-3000:]}")
-
-    def wait_ready(self) -> None:
-        """Wait until the worker says that it is ready."""
-        deadline = time.monotonic() + _READY_S
-        while True:
-            self.check()
-            port = _PORT.search(self.text())
-            if port is not None:
-                try:
-                    if (
-                        httpx.get(f"http://127.0.0.1:{port[1]}/readyz", timeout=2).status_code
-                        == httpx.codes.OK
-                    ):
-                        return
-                except httpx.HTTPError:
-                    pass
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name} is not ready:\n{self.text()[-3000:]}")
-            time.sleep(0.05)
-
-    def kill(self) -> None:
-        """End it as kill -9 does."""
-        self._process.kill()
-        self._process.wait()
-
-    def alive(self) -> bool:
-        """Whether it still runs."""
-        return self._process.poll() is None
-
-    def freeze(self) -> None:
-        """Stop it where it is, as a machine that hangs."""
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let it go on."""
-        self._process.send_signal(signal.SIGCONT)
-
-    def wait(self, longest_s: float) -> None:
-        """Wait until it has ended by itself, and well. Raises RuntimeError otherwise."""
-        try:
-            code = self._process.wait(longest_s)
-        except subprocess.TimeoutExpired:
-            code = None
-        if code != 0:
-            raise RuntimeError(f"{self.name} ended with {code}:\n{self.text()[-3000:]}")
-
-    def stop(self) -> None:
-        """End it in good order."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def text(self) -> str:
-        """Its log."""
-        return self.log.read_text("utf-8", "replace")
+_MEMBERS_S = 120.0
+_HIDDEN_S = 600
 
 
 class Stand:
     """A context manager; everything it started ends with it.
 
-    ``data``: rows to train on, instead of the bench's own. ``nodes``: brokers, one or three.
+    ``data``: rows to train on, instead of the bench's own. ``nodes``: brokers, one or three. ``kind``: the model that
+    every program scores with; the autoencoder, or where there is data what ``stream-infer train`` makes of it.
+    ``servers``: brokers that are there already.
     """
 
-    def __init__(self, say: Callable[[str], None], data: Path | None = None, nodes: int = 1) -> None:
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        data: Path | None = None,
+        nodes: int = 1,
+        kind: ModelKind = "autoencoder",
+        servers: str = "",
+    ) -> None:
         self.nodes = nodes
+        self.kind: ModelKind = "forecast" if data else kind
         self._say = say
         self._data = data
         self._closing = ExitStack()
         self._kafka = EmbeddedKafka(nodes, progress=lambda text: say(str(text)))
-        self._count = 0
+        self._traffic: dict[str, Traffic] = {}
+        self._models: dict[tuple[str, ...], Path] = {}
         self.folder = Path()
-        self.servers = ""
+        self.servers = servers
+        self._own_kafka = not servers
 
     def __enter__(self) -> Self:
         self.folder = Path(
             self._closing.enter_context(tempfile.TemporaryDirectory(prefix="stream-infer-load-"))
         )
-        self._say("starting Kafka")
-        self._closing.enter_context(self._kafka)
-        self.servers = self._kafka.bootstrap_servers
-        self._say("training the model")
-        (self.folder / "schemas").mkdir()
-        (self.folder / "schemas" / f"{SCHEMA_ID}-event.avsc").write_text(SCHEMA)
-        data = self._data or training_file(self.folder / "rows.parquet")
-        self.call("train", "--data", data, "--out", self.model, "--name", "bench")
+        if self._own_kafka:
+            self._say("starting Kafka")
+            self._closing.enter_context(self._kafka)
+            self.servers = self._kafka.bootstrap_servers
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -154,13 +85,23 @@ class Stand:
 
     @property
     def model(self) -> Path:
-        """The model that every program under test scores with."""
-        return self.folder / "model"
+        """The model for the usual traffic."""
+        return self.model_of(USUAL)
 
-    def topic(self, name: str, partitions: int = PARTITIONS) -> str:
-        """Make the four topics of a new deployment; returns the input topic. The worker's group is ``name``."""
-        self._count += 1
-        topic = f"{name}-{self._count}.events"
+    def model_of(self, traffic: Traffic) -> Path:
+        """The model that every program under test scores this traffic with; made when it is first asked for."""
+        if traffic.features not in self._models:
+            self._models[traffic.features] = self._make_model(traffic)
+        return self._models[traffic.features]
+
+    def traffic(self, topic: str) -> Traffic:
+        """What a topic was made for."""
+        return self._traffic[topic]
+
+    def topic(self, name: str, partitions: int = PARTITIONS, traffic: Traffic = USUAL) -> str:
+        """Make the four topics of a new deployment; returns the input topic. The worker's group is ``group``'s."""
+        topic = f"{name}-{len(self._traffic) + 1}.events"
+        self._traffic[topic] = traffic
         self._config(topic).write_text(self._toml(topic))
         self.call("topics", "create", "-c", self._config(topic), "--input-partitions", str(partitions))
         return topic
@@ -173,6 +114,12 @@ class Stand:
         """Start it again."""
         self._kafka.restart(node)
 
+    def broker_cpu_s(self) -> float | None:
+        """User and system seconds of the brokers so far; None where they are not this stand's own."""
+        if not self._own_kafka:
+            return None
+        return sum(usage(pid).cpu_s for pid in self._kafka.pids.values())
+
     def end_count(self, topic: str) -> int:
         """Events of an input topic."""
         consumer = Consumer({"bootstrap.servers": self.servers, "group.id": "ends"})
@@ -181,27 +128,36 @@ class Stand:
         finally:
             consumer.close()
 
-    def fill(self, topic: str, events: int) -> None:
-        """Put events into a topic; the partition is the host's number."""
-        producer = Producer(
-            {"bootstrap.servers": self.servers, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000}
-        )
-        for start in range(0, events, _FILL_AT_ONCE):
-            keys, values = pairs(start, min(_FILL_AT_ONCE, events - start))
-            for number, (key, value) in enumerate(zip(keys, values, strict=True), start):
-                producer.produce(topic, value, key, number % HOSTS % PARTITIONS)
-            producer.flush(60)
+    def fill(self, topic: str, events: int, start: int = 0) -> None:
+        """Put events into a topic; the partition is the entity's number."""
+        self._produce(Producer(self._filler()), topic, events, start)
 
-    def worker(self, topic: str, **environment: str) -> Run:
+    def fill_hidden(self, topic: str, events: int) -> Callable[[], None]:
+        """Put events into a topic that nobody sees, all of them at once, until what is returned is called.
+
+        One partition's records are followed by the marker of the transaction: offsets end one later.
+        """
+        producer = Producer(
+            {
+                **self._filler(),
+                "transactional.id": f"filler-{topic}",
+                "transaction.timeout.ms": _HIDDEN_S * 1000,
+            }
+        )
+        producer.init_transactions()
+        producer.begin_transaction()
+        self._produce(producer, topic, events, 0)
+        return lambda: producer.commit_transaction(60)
+
+    def worker(self, topic: str, cores: Sequence[int] = (), **environment: str) -> Run:
         """Start the worker on a topic; settings as SECTION__KEY=value."""
         prefixed = {f"STREAM_INFER__{name}": value for name, value in environment.items()}
-        run = Run(self, f"worker-{topic}", [_PROGRAM, "run", "-c", self._config(topic)], prefixed)
-        self._closing.callback(run.stop)
-        return run
+        command = [_PROGRAM, "run", "-c", self._config(topic)]
+        return self._started(Run(self.folder, f"worker-{topic}", command, prefixed, cores))
 
     def candidate(self) -> Path:
         """Train another model on the same rows, for shadows."""
-        data = self._data or self.folder / "rows.parquet"
+        data = self._data or self._training_rows()
         self.call("train", "--data", data, "--out", self.folder / "candidate", "--threshold-quantile", "0.98")
         return self.folder / "candidate"
 
@@ -210,30 +166,30 @@ class Stand:
         own = {"SHADOW__MODEL": str(candidate), "SHADOW__PORT": "0", **environment}
         prefixed = {f"STREAM_INFER__{name}": value for name, value in own.items()}
         self.call("topics", "create", "-c", self._config(topic), **prefixed)
-        run = Run(
-            self, f"shadow-{topic}", [_PROGRAM, "shadow", "-c", self._config(topic), *options], prefixed
-        )
-        self._closing.callback(run.stop)
-        return run
+        command = [_PROGRAM, "shadow", "-c", self._config(topic), *options]
+        return self._started(Run(self.folder, f"shadow-{topic}", command, prefixed))
 
-    def peer(self, module: str, topic: str, events: int) -> Run:
-        """Start a rival on a topic."""
-        command = [
-            sys.executable,
-            "-m",
-            f"load.peers.{module}",
-            self.servers,
-            topic,
-            group(topic),
-            self.model,
-            str(events),
-        ]
-        run = Run(self, f"{module}-{topic}", command, {})
-        self._closing.callback(run.stop)
-        return run
+    def rival(self, program: str, command: Sequence[Any], topic: str) -> Run:
+        """Start a rival on a topic: a command that takes servers, topic, group, model and the file of the schema."""
+        traffic = self._traffic[topic]
+        arguments = [self.servers, topic, group(topic), self.model_of(traffic), self._schema(traffic)]
+        return self._started(Run(self.folder, f"{program}-{topic}", [*command, *arguments], {}))
 
-    def _config(self, topic: str) -> Path:
-        return self.folder / f"{topic}.toml"
+    def wait_members(self, topic: str, count: int = 1) -> None:
+        """Wait until a topic's group has so many members, and each has partitions."""
+        admin = AdminClient({"bootstrap.servers": self.servers})
+        deadline = time.monotonic() + _MEMBERS_S
+        while True:
+            try:
+                found = admin.describe_consumer_groups([group(topic)])[group(topic)].result(10)
+                shares = [len(member.assignment.topic_partitions) for member in found.members]
+            except KafkaException:
+                shares = []  # there is no such group yet
+            if len([share for share in shares if share]) == count:
+                return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{topic}: {shares} partitions, {count} members were wanted")
+            time.sleep(0.2)
 
     def call(self, *arguments: Any, **environment: str) -> None:
         """Run a command of stream-infer. Raises RuntimeError with what it said."""
@@ -247,19 +203,64 @@ class Stand:
         if done.returncode:
             raise RuntimeError(f"stream-infer {arguments[0]} failed:\n{done.stderr[-3000:]}")
 
+    def _started(self, run: Run) -> Run:
+        self._closing.callback(run.stop)
+        return run
+
+    def _filler(self) -> dict[str, Any]:
+        return {"bootstrap.servers": self.servers, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000}
+
+    def _produce(self, producer: Producer, topic: str, events: int, start: int) -> None:
+        traffic = self._traffic[topic]
+        for at in range(start, start + events, _FILL_AT_ONCE):
+            count = min(_FILL_AT_ONCE, start + events - at)
+            partitions = traffic.partitions(at, count, PARTITIONS)
+            for key, value, partition in zip(*traffic.pairs(at, count), partitions, strict=True):
+                producer.produce(topic, value, key, partition)
+            producer.flush(60)
+
+    def _make_model(self, traffic: Traffic) -> Path:
+        folder = self.folder / f"model-{traffic.form}-{traffic.width}"
+        if self.kind == "forecast":
+            self._say("training the model")
+            self.call(
+                "train", "--data", self._data or self._training_rows(), "--out", folder, "--name", "bench"
+            )
+        else:
+            from load.autoencoder import autoencoder  # noqa: PLC0415 - half a second
+
+            self._say("calibrating the model")
+            autoencoder(traffic).save(folder)
+        return folder
+
+    def _training_rows(self) -> Path:
+        path = self.folder / "rows.parquet"
+        return path if path.exists() else training_file(path)
+
+    def _schema(self, traffic: Traffic) -> Path:
+        folder = self.folder / f"schemas-{traffic.form}-{traffic.width}"
+        folder.mkdir(exist_ok=True)
+        file = folder / f"{SCHEMA_ID}-event.avsc"
+        file.write_text(traffic.schema)
+        return file
+
+    def _config(self, topic: str) -> Path:
+        return self.folder / f"{topic}.toml"
+
     def _toml(self, topic: str) -> str:
+        traffic = self._traffic[topic]
         sections = {
             "app": {"id": group(topic)},
             "kafka": {"bootstrap_servers": self.servers},
-            "registry": {"dir": "schemas"},
+            "registry": {"dir": str(self._schema(traffic).parent)},
             "input": {
                 "topic": topic,
                 "entity": "entity_id",
                 "time": "ts",
                 "event_id": "event_id",
-                "features": "features",
+                "features": traffic.setting,
             },
-            "model": {"path": str(self.model)},
+            "model": {"path": str(self.model_of(traffic))},
             "control": {"port": 0},
         }
         lines: list[str] = []
