@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from load.beside import MISERIES, beside
-from load.drain import drain
-from load.paced import paced
+from load.figures import shown
+from load.measurement import Measurement
+from load.plan import Plan
+from load.planning import capacity_command, costs_command, gpu_command
 from load.poison import poisoned
 from load.recover import FAULTS, Load, recover
 from load.replay import replay
-from load.report import busy_share, save, save_recoveries, show_drains, show_paced, show_recoveries
+from load.report import save, save_recoveries, show, show_recoveries
+from load.rivals import RIVALS
+from load.scenarios import SCENARIOS, Scenario, warm_broker
 from load.shadow import paired
-from load.stand import Stand
+from load.stand import ModelKind, Stand
 
+_RESULTS = Path("load/results")
 _OUT = click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("load/results/bench.json"), show_default=True
+    "--out",
+    type=click.Path(path_type=Path),
+    help="JSON file; a page with plots is written beside it. [default: load/results/NAME.json]",
 )
-_PEERS = click.Choice(["worker", "plain"])
+_MODEL = click.option(
+    "--model",
+    "kind",
+    type=click.Choice(get_args(ModelKind)),
+    default="autoencoder",
+    show_default=True,
+    help="What all programs score with.",
+)
 
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
-
-
-def _warm_broker(stand: Stand) -> None:
-    """A broker's JVM needs some thousand small transactions before it is as fast as one that has run for a minute."""
-    _say("warming the broker up")
-    paced(stand, "worker", 2_000, 20)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,58 +54,96 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--events", default=1_000_000, show_default=True, help="Events of each worker drain.")
-@click.option(
-    "--peer-events", default=150_000, show_default=True, help="Events of each rival's drain (it is slower)."
-)
-@click.option("--repeats", default=2, show_default=True, help="Pairs of drains.")
-@click.option("--seconds", default=15.0, show_default=True, help="Length of each paced run.")
+@_MODEL
 @_OUT
-def bench(events: int, peer_events: int, repeats: int, seconds: float, out: Path) -> None:
-    """Drain beside a plain loop, in turns, then latency at 2,000 and 10,000 events/s. Under six minutes."""
-    busy, total = busy_share()
-    with Stand(_say) as stand:
-        drains = []
-        for number in range(repeats):
-            _say(f"drain {number + 1} of {repeats}: worker, then plain")
-            drains += [drain(stand, "worker", events), drain(stand, "plain", peer_events)]
-        runs = []
-        _warm_broker(stand)
-        for rate in (2_000, 10_000):
-            _say(f"paced: {rate:,} events/s for {seconds:.0f} s")
-            runs.append(paced(stand, "worker", rate, seconds))
-    show_drains(drains)
-    show_paced(runs)
-    now_busy, now_total = busy_share()
-    _say(
-        f"the machine was busy {(now_busy - busy) / (now_total - total):.0%} of the time, this measurement included"
+def bench(kind: ModelKind, out: Path | None) -> None:
+    """Drain, paced, idle and restore beside a plain loop. Under six minutes."""
+    plan = Plan(seconds=10)
+    with Stand(_say, kind=kind) as stand:
+        taken = _take(stand, "drain", plan)
+        taken += _take(stand, "paced", replace(plan, repeats=1))
+        taken += _take(stand, "idle", replace(plan, repeats=1))
+        taken += _take(stand, "restore", replace(plan, repeats=1, events=100_000))
+    _tell(taken, out or _RESULTS / "bench.json")
+
+
+@main.command()
+@click.option("--repeats", default=2, show_default=True)
+@_MODEL
+@_OUT
+def peers(kind: ModelKind, out: Path | None, repeats: int) -> None:
+    """Drain and paced beside every rival that is installed (`make bench-peers` installs them)."""
+    plan = Plan(repeats=repeats, seconds=10, rivals=_present(list(RIVALS)))
+    with Stand(_say, kind=kind) as stand:
+        taken = _take(stand, "drain", plan)
+        taken += _take(stand, "paced", replace(plan, repeats=1))
+    _tell(taken, out or _RESULTS / "peers.json")
+
+
+def _scenario(name: str, scenario: Scenario) -> click.Command:
+    @click.command(name, help=(scenario.__doc__ or "").strip())
+    @click.option("--repeats", default=2, show_default=True, help="How often all runs are taken, in turns.")
+    @click.option(
+        "--events", default=1_000_000, show_default=True, help="Events of each drain of the worker."
     )
-    save(out, drains, runs)
+    @click.option(
+        "--rival-events", default=150_000, show_default=True, help="Of each drain of a rival (slower)."
+    )
+    @click.option("--seconds", default=15.0, show_default=True, help="Length of each paced or idle run.")
+    @click.option(
+        "--rival",
+        "rivals",
+        multiple=True,
+        type=click.Choice([*RIVALS, "none"]),
+        default=["plain"],
+        show_default=True,
+    )
+    @click.option(
+        "--set", "settings", multiple=True, metavar="SECTION__KEY=VALUE", help="A setting of the worker."
+    )
+    @_MODEL
+    @_OUT
+    def command(
+        kind: ModelKind, out: Path | None, settings: tuple[str, ...], rivals: tuple[str, ...], **sizes: Any
+    ) -> None:
+        given = dict(setting.split("=", 1) for setting in settings)
+        plan = Plan(rivals=_present(rivals), settings=given, **sizes)
+        with Stand(_say, kind=kind) as stand:
+            taken = _take(stand, name, plan)
+        _tell(taken, out or _RESULTS / f"{name}.json")
+
+    return command
 
 
-@main.command("drain")
-@click.option("--program", type=_PEERS, default="worker", show_default=True)
-@click.option("--events", default=1_000_000, show_default=True)
-@click.option("--repeats", default=1, show_default=True)
-@click.option(
-    "--mode", type=click.Choice(["exactly_once", "at_least_once"]), default="exactly_once", show_default=True
-)
-def drain_command(program: str, events: int, repeats: int, mode: str) -> None:
-    """Work a full topic off."""
-    with Stand(_say) as stand:
-        show_drains([drain(stand, program, events, DELIVERY__MODE=mode) for _ in range(repeats)])
+def _present(rivals: Sequence[str]) -> tuple[str, ...]:
+    """Those that can run here; of the others it is said why not."""
+    lacking = {name: RIVALS[name].lacks() for name in rivals if name in RIVALS}
+    for name, lack in lacking.items():
+        if lack:
+            _say(f"without {name}: {lack}")
+    return tuple(name for name, lack in lacking.items() if not lack)
 
 
-@main.command("paced")
-@click.option("--program", type=_PEERS, default="worker", show_default=True)
-@click.option("--rate", default=10_000.0, show_default=True, help="Events a second.")
-@click.option("--seconds", default=20.0, show_default=True)
-@click.option("--repeats", default=1, show_default=True)
-def paced_command(program: str, rate: float, seconds: float, repeats: int) -> None:
-    """Send at a steady rate and measure how late scores are."""
-    with Stand(_say) as stand:
-        _warm_broker(stand)
-        show_paced([paced(stand, program, rate, seconds) for _ in range(repeats)])
+def _take(stand: Stand, name: str, plan: Plan) -> list[Measurement]:
+    taken = []
+    for one in SCENARIOS[name](stand, plan):
+        figures = ", ".join(
+            f"{figure.title} {figure.text(one.figures[figure.name])}" for figure in shown([one])[:4]
+        )
+        _say(f"{one.scenario}, {one.case}, {one.program}: {figures}{'' if one.quiet else ' (not quiet)'}")
+        taken.append(one)
+    return taken
+
+
+def _tell(taken: Sequence[Measurement], out: Path) -> None:
+    show(taken)
+    save(out, taken)
+
+
+for _name, _of in SCENARIOS.items():
+    main.add_command(_scenario(_name, _of))
+for _command in (costs_command, capacity_command, gpu_command):
+    main.add_command(_command)
 
 
 @main.command("replay")
@@ -132,8 +180,8 @@ def shadow_command(data: Path, kills: int) -> None:
 @click.option("--repeats", default=3, show_default=True, help="Pairs of runs: alone, then beside.")
 def shadow_beside_command(miseries: tuple[str, ...], rate: float, seconds: float, repeats: int) -> None:
     """Measure the worker alone and beside a shadow in misery, in turns."""
-    with Stand(_say) as stand:
-        _warm_broker(stand)
+    with Stand(_say, kind="forecast") as stand:
+        warm_broker(stand)
         for misery in miseries or tuple(MISERIES):
             click.echo(str(beside(stand, misery, rate, seconds, repeats)))
 
@@ -147,7 +195,7 @@ def poison_command(events: int, share: float, repeats: int, lane: str) -> None:
     """Drain without poison and with it, in turns: what records that cannot be decoded cost."""
     ratios = []
     with Stand(_say) as stand:
-        _warm_broker(stand)
+        warm_broker(stand)
         for _ in range(repeats):
             clean, bad = (poisoned(stand, events, part, KAFKA__LANE=lane) for part in (0.0, share))
             ratios.append(bad.events_per_second / clean.events_per_second)
@@ -179,8 +227,8 @@ def recover_command(faults: tuple[str, ...], repeats: int, out: Path, settle: fl
     """Strike workers and brokers under a steady load and measure how long scores stay away, and how late they come."""
     wanted = faults or tuple(FAULTS)
     under = Load(settle_s=settle, **load)
-    with Stand(_say, nodes=3 if "broker kill" in wanted else 1) as stand:
-        _warm_broker(stand)
+    with Stand(_say, kind="forecast", nodes=3 if "broker kill" in wanted else 1) as stand:
+        warm_broker(stand)
         found = recover(stand, under, wanted, repeats)
     show_recoveries(under, found)
     save_recoveries(out, under, found)

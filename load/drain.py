@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from confluent_kafka import Consumer
 
 from load.check import check
+from load.events import USUAL
+from load.measurement import Measurement
+from load.processes import Strangers
+from load.rivals import start
+from load.stages import Stages, stages_between
 from load.stand import Run, Stand, committed_count, end_count, group
+from load.traffic import Traffic
 
 __all__ = ["Drain", "drain", "watch"]
 
@@ -19,7 +26,7 @@ _LONGEST_S = 300.0
 
 @dataclass(frozen=True)
 class Drain:
-    """One run: rates from the times at which results were written, CPU while they were."""
+    """One run: rates from the times at which results were written, CPU and stages while they were."""
 
     program: str
     events: int
@@ -27,55 +34,120 @@ class Drain:
     second_half_per_second: float
     cpu_us_per_event: float
     peak_rss_mib: float
+    broker_us_per_event: float | None = None
+    stages: Stages = field(default_factory=Stages)
+    strangers: float = 0.0
+
+    def measurement(self, scenario: str, case: str) -> Measurement:
+        """The same as figures of a scenario."""
+        figures = {
+            "events_per_s": self.events_per_second,
+            "second_half_per_s": self.second_half_per_second,
+            "cpu_us_per_event": self.cpu_us_per_event,
+            "peak_rss_mib": self.peak_rss_mib,
+            **broker_figure(self.broker_us_per_event),
+            **self.stages.figures(),
+        }
+        return Measurement(
+            scenario, case, self.program, self.events, figures, self.stages.us_per_event, self.strangers
+        )
 
 
-def drain(stand: Stand, program: str, events: int, **settings: str) -> Drain:
-    """Fill a new topic, let ``program`` (``worker`` or a peer's module) work it off, check every score."""
-    topic = stand.topic(program)
+def drain(
+    stand: Stand,
+    program: str,
+    events: int,
+    *,
+    traffic: Traffic = USUAL,
+    measured_from: float = 0.0,
+    **settings: str,
+) -> Drain:
+    """Fill a new topic, let ``program`` (``worker`` or a rival) work it off, check every score.
+
+    ``measured_from``: the share of the events after which CPU and stages are measured; from the first one by default.
+    """
+    topic = stand.topic(program, traffic=traffic)
     stand.fill(topic, events)
-    run = stand.worker(topic, **settings) if program == "worker" else stand.peer(program, topic, events)
-    watcher = Consumer(
-        {"bootstrap.servers": stand.servers, "group.id": group(topic), "enable.auto.commit": False}
-    )
+    strangers = Strangers()
+    run = start(stand, program, topic, **settings)
     try:
-        began, cpu_s, rss = watch(run, watcher, topic, events)
+        seen = watch(stand, [run], topic, events, int(events * measured_from))
+        share = strangers.share()
     finally:
-        watcher.close()
         run.stop()
-    scored = check(stand, topic)
-    written = np.sort(scored.written_ms) / 1000
-    half = written[len(written) // 2 :]
+    written = np.sort(check(stand, topic).written_ms) / 1000
     return Drain(
         program,
         events,
-        (len(written) - 1) / max(1e-3, written[-1] - written[0]),
-        (len(half) - 1) / max(1e-3, half[-1] - half[0]),
-        cpu_s / (events - began) * 1e6,
-        rss / 2**20,
+        rate(written),
+        rate(written[len(written) // 2 :]),
+        seen.cpu_s / (events - seen.began) * 1e6,
+        seen.peak_rss_bytes / 2**20,
+        None if seen.broker_cpu_s is None else seen.broker_cpu_s / (events - seen.began) * 1e6,
+        seen.stages,
+        share,
     )
 
 
-def watch(run: Run, watcher: Consumer, topic: str, events: int) -> tuple[int, float, int]:
-    """Wait until all events are committed; returns three numbers.
+@dataclass(frozen=True)
+class Watched:
+    """What was seen between the first reading, when ``began`` events were done, and the end."""
 
-    Events already written when the CPU clock was first read, CPU seconds from then to the end, peak memory.
+    began: int
+    cpu_s: float
+    peak_rss_bytes: int
+    broker_cpu_s: float | None
+    stages: Stages
+
+
+def watch(stand: Stand, runs: Sequence[Run], topic: str, events: int, after: int = 0) -> Watched:
+    """Wait until a topic's group has committed ``events``; measure from when more than ``after`` are done.
+
+    Raises RuntimeError when a program ends, or all of them take too long.
     """
+    watcher = Consumer(
+        {"bootstrap.servers": stand.servers, "group.id": group(topic), "enable.auto.commit": False}
+    )
     deadline = time.monotonic() + _LONGEST_S
-    began, first_cpu_s, cpu_s, rss = 0, 0.0, 0.0, 0
-    while True:
-        if began == 0:
-            began = min(events - 1, end_count(watcher, f"{topic}.scored"))
-            first_cpu_s = run.cpu_s() if began else 0.0
-        done = committed_count(watcher, topic)
-        try:
-            cpu_s, rss = run.cpu_s(), run.peak_rss_bytes()
-        except (FileNotFoundError, StopIteration):  # a peer ends by itself
-            done = done or committed_count(watcher, topic)
-        if done >= events:
-            return began, cpu_s - first_cpu_s, rss
-        run.check()
-        if time.monotonic() > deadline:
-            raise RuntimeError(
-                f"{run.name}: {done} of {events} events after {_LONGEST_S:.0f} s\n{run.text()[-2000:]}"
-            )
-        time.sleep(_LOOK_S)
+    began, first_cpu_s, broker_s, first = 0, 0.0, stand.broker_cpu_s(), [dict[str, float]() for _ in runs]
+    try:
+        while True:
+            done = committed_count(watcher, topic)
+            if not began:
+                began = min(events - 1, max(done, end_count(watcher, f"{topic}.scored")))
+                began = began if began > after else 0
+                if began:
+                    first_cpu_s, broker_s = sum(run.cpu_s() for run in runs), stand.broker_cpu_s()
+                    first = [run.metrics() for run in runs]
+            if done >= events:
+                used = [run.usage() for run in runs]
+                return Watched(
+                    began,
+                    sum(one.cpu_s for one in used) - first_cpu_s,
+                    sum(one.peak_rss_bytes for one in used),
+                    _less(stand.broker_cpu_s(), broker_s),
+                    stages_between(first, [run.metrics() for run in runs]),
+                )
+            for run in runs:
+                run.check()
+            if time.monotonic() > deadline:
+                raise RuntimeError(
+                    f"{topic}: {done} of {events} events after {_LONGEST_S:.0f} s\n{runs[0].text()[-2000:]}"
+                )
+            time.sleep(_LOOK_S)
+    finally:
+        watcher.close()
+
+
+def broker_figure(us_per_event: float | None) -> dict[str, float]:
+    """The brokers' CPU as a figure, where it is known."""
+    return {} if us_per_event is None else {"broker_us_per_event": us_per_event}
+
+
+def _less(now: float | None, then: float | None) -> float | None:
+    return None if now is None or then is None else now - then
+
+
+def rate(written_s: np.ndarray) -> float:
+    """Results a second from their times, sorted."""
+    return float((len(written_s) - 1) / max(1e-3, written_s[-1] - written_s[0]))

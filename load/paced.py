@@ -12,13 +12,17 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from confluent_kafka import Message, TopicPartition
 
 from load.check import check, reader, scored_columns, scored_decoder
-from load.stand import PARTITIONS, Run, Stand
+from load.measurement import Measurement
+from load.processes import Strangers
+from load.rivals import start, wait_ready
+from load.stages import Stages, stages_between
+from load.stand import PARTITIONS, Stand
 
 __all__ = ["Beside", "Paced", "paced"]
 
@@ -37,6 +41,23 @@ class Paced:
     p99_ms: float
     p999_ms: float
     cpu_us_per_event: float
+    peak_rss_mib: float = 0.0
+    stages: Stages = field(default_factory=Stages)
+    strangers: float = 0.0
+
+    def measurement(self, scenario: str, case: str) -> Measurement:
+        """The same as figures of a scenario."""
+        figures = {
+            "p50_ms": self.p50_ms,
+            "p99_ms": self.p99_ms,
+            "p999_ms": self.p999_ms,
+            "cpu_us_per_event": self.cpu_us_per_event,
+            "peak_rss_mib": self.peak_rss_mib,
+            **self.stages.figures(),
+        }
+        return Measurement(
+            scenario, case, self.program, self.events, figures, self.stages.us_per_event, self.strangers
+        )
 
 
 Beside = Callable[[str], AbstractContextManager[object]]
@@ -54,16 +75,24 @@ def paced(
     """Send at a rate for some seconds and receive every scored event."""
     topic = stand.topic(program)
     total = int(rate * seconds)
-    run = stand.worker(topic, **settings) if program == "worker" else stand.peer(program, topic, total)
-    _settle(run, program)
-    cpu_s = run.cpu_s()
+    run = start(stand, program, topic, **settings)
+    wait_ready(stand, run, topic)
+    first, before = run.usage(), run.metrics()
+    strangers = Strangers()
     gc.disable()  # the receiver keeps every message; its own collections are not the worker's latency
     with beside(topic):
         received = _receive(stand, topic, rate, seconds)
     gc.enable()
-    cpu_s = run.cpu_s() - cpu_s if program == "worker" else float("nan")
+    share, last, stages = strangers.share(), run.usage(), stages_between([before], [run.metrics()])
     run.stop()
     check(stand, topic)
+    p50, p99, p999 = np.percentile(_late_ms(received), [50, 99, 99.9])
+    cpu_us = (last.cpu_s - first.cpu_s) / total * 1e6
+    rss_mib = last.peak_rss_bytes / 2**20
+    return Paced(program, rate, total, float(p50), float(p99), float(p999), cpu_us, rss_mib, stages, share)
+
+
+def _late_ms(received: list[tuple[float, list[Message]]]) -> np.ndarray:
     decoder = scored_decoder()
     late_ms, intended_ms = [], []
     for now_ms, messages in received:
@@ -71,16 +100,7 @@ def paced(
         late_ms.append(now_ms - times)
         intended_ms.append(times)
     late, intended = np.concatenate(late_ms), np.concatenate(intended_ms)
-    late = late[intended >= intended.min() + _WARM_S * 1000]
-    p50, p99, p999 = np.percentile(late, [50, 99, 99.9])
-    return Paced(program, rate, total, float(p50), float(p99), float(p999), cpu_s / total * 1e6)
-
-
-def _settle(run: Run, program: str) -> None:
-    if program == "worker":
-        run.wait_ready()
-    else:
-        time.sleep(5)  # a peer has no sign of being ready
+    return late[intended >= intended.min() + _WARM_S * 1000]
 
 
 def _receive(stand: Stand, topic: str, rate: float, seconds: float) -> list[tuple[float, list[Message]]]:

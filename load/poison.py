@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Producer
 from numpy.typing import NDArray
 
 from load.check import check, messages_of
 from load.drain import watch
 from load.events import HOSTS, pairs
-from load.stand import PARTITIONS, Stand, group
+from load.stand import PARTITIONS, Stand
 
 __all__ = ["POISON", "Poisoned", "poisoned"]
 
@@ -48,13 +48,9 @@ def poisoned(stand: Stand, events: int, share: float, **settings: str) -> Poison
     bad = np.random.default_rng(_SEED).random(events) < share
     _fill(stand, topic, bad)
     run = stand.worker(topic, **settings)
-    watcher = Consumer(
-        {"bootstrap.servers": stand.servers, "group.id": group(topic), "enable.auto.commit": False}
-    )
     try:
-        began, cpu_s, _ = watch(run, watcher, topic, events)
+        seen = watch(stand, [run], topic, events)
     finally:
-        watcher.close()
         run.stop()
     scored = check(stand, topic)
     rejected_ms = _rejected_ms(stand, topic)
@@ -62,7 +58,7 @@ def poisoned(stand: Stand, events: int, share: float, **settings: str) -> Poison
         raise RuntimeError(f"{topic}: {len(rejected_ms)} rejects of {np.count_nonzero(bad)} poison records")
     written = np.concatenate([scored.written_ms, rejected_ms]) / 1000
     rate = (events - 1) / max(1e-3, float(written.max() - written.min()))
-    return Poisoned(share, rate, cpu_s / (events - began) * 1e6)
+    return Poisoned(share, rate, seen.cpu_s / (events - seen.began) * 1e6)
 
 
 def _fill(stand: Stand, topic: str, bad: NDArray[np.bool_]) -> None:

@@ -1,0 +1,142 @@
+"""Commands that plan rather than compare: what costs are, what a workload takes, what a GPU gives."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from load.capacity import Limits, Need, Workload, need, strains
+from load.costs import fit
+from load.measurement import Measurement
+from load.plan import Plan
+from load.report import read, save, show
+from load.scenarios import SCENARIOS
+from load.stand import Stand
+from stream_infer.models.placement import Device
+
+__all__ = ["capacity_command", "costs_command", "gpu_command"]
+
+COSTS = Path(__file__).with_name("costs.json")
+_CONSOLE = Console()
+_SIZES = {
+    "width": Plan(repeats=2, events=400_000, rivals=()),
+    "paced": Plan(repeats=1, seconds=10, rivals=()),
+    "restore": Plan(repeats=1, rivals=()),
+    "keys": Plan(repeats=1, events=1_000_000, rivals=()),
+    "workers": Plan(repeats=1, events=400_000, rivals=()),
+}
+
+
+@click.command("costs")
+@click.option(
+    "--only", multiple=True, type=click.Choice(list(_SIZES)), help="Measure these anew and keep the rest."
+)
+@click.option("--out", type=click.Path(path_type=Path), default=COSTS, show_default="load/costs.json")
+def costs_command(only: tuple[str, ...], out: Path) -> None:
+    """Measure what the capacity model is fitted to. Some minutes, on a machine that has nothing else to do."""
+    kept = [one for one in (read(out) if out.exists() else []) if only and one.scenario not in only]
+    with Stand(lambda text: click.echo(text, err=True)) as stand:
+        for name in only or _SIZES:
+            kept += _measured(SCENARIOS[name](stand, _SIZES[name]))
+            save(out, kept)
+    show(kept)
+
+
+def _measured(runs: Iterator[Measurement]) -> list[Measurement]:
+    taken = []
+    for one in runs:
+        click.echo(f"{one.scenario}, {one.case}", err=True)
+        taken.append(one)
+    return taken
+
+
+def _settings_of(of: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """One option per number of a class of settings."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for one in reversed(fields(of)):
+            option = "--" + one.name.replace("_", "-")
+            missing = one.default if isinstance(one.default, int | float) else None
+            kind = int if isinstance(missing, int) else float
+            required = of is Workload and one.name == "events_per_s"
+            command = click.option(option, type=kind, default=missing, required=required, show_default=True)(
+                command
+            )
+        return command
+
+    return decorate
+
+
+@click.command("capacity")
+@_settings_of(Workload)
+@_settings_of(Limits)
+@click.option(
+    "--costs", type=click.Path(exists=True, path_type=Path), default=COSTS, show_default="load/costs.json"
+)
+def capacity_command(costs: Path, **given: float) -> None:
+    """Say what a workload takes, from measured costs and stated limits, and what breaks first."""
+    load = Workload(**{one.name: given[one.name] for one in fields(Workload)})
+    limits = Limits(**{one.name: given[one.name] for one in fields(Limits)})
+    found = need(load, fit(read(costs)), limits)
+    for line in told(load, found):
+        click.echo(line)
+    click.echo("\nnearest to its limit first:")
+    for one in strains(load, found, limits):
+        click.echo(f"  {one.share:8.1%}  {one.what}" + (f"  BREAKS: {one.cure}" if one.share > 1 else ""))
+
+
+def told(load: Workload, found: Need) -> list[str]:
+    """A workload's needs, a line each."""
+    gpus = "on CPUs" if found.gpus is None else f"{found.gpus:,} GPUs"
+    return [
+        f"{load.events_per_s:,.0f} events/s of {load.event_bytes:,} bytes and {load.features} features, "
+        f"{load.entities:,} entities; the model {gpus}",
+        f"a worker       {found.event_us:.2f} us of CPU an event, {found.events_per_worker:,.0f} events/s",
+        f"workers        {found.workers:,} (a core each)",
+        f"partitions     {found.partitions:,} of the input, and as many of each of the other three topics",
+        f"brokers        {found.brokers:,}: {found.in_bytes_per_s / 1e6:,.0f} MB/s in (replicas included), "
+        f"{found.out_bytes_per_s / 1e6:,.0f} MB/s out",
+        f"transactions   {found.transactions_per_s:,.0f} a second",
+        f"state          {found.state_bytes / 1e9:,.2f} GB in all, "
+        f"{found.state_bytes_per_worker / 1e6:,.1f} MB a worker, "
+        f"{found.state_bytes_per_s / 1e6:,.1f} MB/s to its topic",
+        f"restore        {found.restore_s:.1f} s of one worker's share",
+    ]
+
+
+@click.command("gpu")
+@click.option("--device", type=click.Choice(get_args(Device)), default="cuda", show_default=True)
+@click.option(
+    "--model", type=click.Path(exists=True, path_type=Path), help="An artifact. [default: the autoencoder]"
+)
+@click.option(
+    "--batch", "batches", type=int, multiple=True, help="Sizes of batches to try. [default: 64 to 16,384]"
+)
+@click.option("--seconds", default=2.0, show_default=True, help="Time for each size.")
+def gpu_command(device: Device, model: Path | None, batches: Sequence[int], seconds: float) -> None:
+    """Compare the worker's scoring stage with the bare model on the same device."""
+    from load.autoencoder import autoencoder  # noqa: PLC0415 - half a second, and not for an artifact of one's own
+    from load.events import USUAL  # noqa: PLC0415
+    from load.gpu_bench import BATCHES, compare, summary  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        if model is None:
+            model = Path(folder) / "autoencoder"
+            autoencoder(USUAL).save(model)
+        timed = compare(model, device, batches or BATCHES, seconds)
+    table = Table(
+        "batch", "bare rows/s", "stage rows/s", "share", "bare p99 ms", "stage p99 ms", title=device
+    )
+    for one in timed:
+        share = f"{one.stage_per_s / one.bare_per_s:.0%}"
+        rates = (f"{one.bare_per_s:,.0f}", f"{one.stage_per_s:,.0f}")
+        table.add_row(f"{one.batch:,}", *rates, share, f"{one.bare_p99_ms:.2f}", f"{one.stage_p99_ms:.2f}")
+    _CONSOLE.print(table)
+    click.echo(summary(timed))
