@@ -6,12 +6,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ARGS   ?=
+# Rivals with packages, and so environments, of their own.
+PEERS  := quix faust faststream
 # What torch asks for and a CPU never loads, or the ordinary environment has.
 UNLOADED := triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cuda-cccl nvidia-cusolver nvidia-nvtx setuptools \
 	typing-extensions
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch test-mlflow test-mlserver lint format docs bench chaos soak lock clean
+.PHONY: help demo test test-torch test-mlflow test-mlserver lint format docs bench bench-peers chaos soak lock clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -56,8 +58,17 @@ format: $(READY) ## put the code into form
 docs: $(READY) ## write the generated pages anew from the code
 	$(BIN)/python -m stream_infer.docs
 
-bench: $(READY) ## drain and latency beside a plain confluent-kafka + fastavro loop (ARGS="--help" for options)
+bench: $(READY) ## throughput, latency, idle, restore beside a plain confluent-kafka + fastavro loop (under six minutes)
 	$(BIN)/python -m load bench $(ARGS)
+
+bench-peers: $(READY) $(PEERS:%=.venv-peers/%/.ready) ## the same events beside Quix, faust, FastStream; Kafka Streams where a JDK is
+	$(BIN)/python -m load peers $(ARGS)
+
+.venv-peers/%/.ready: load/peers/%.lock
+	@echo "installing $* into .venv-peers/$* (once)"
+	@$(PYTHON) -m venv .venv-peers/$*
+	@.venv-peers/$*/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 chaos: $(READY) ## fault tests in their long form: rounds over all scenarios (ARGS="--minutes 60", --help for options)
 	$(BIN)/python -m tests.chaos rounds $(ARGS)
@@ -77,11 +88,13 @@ lock: $(READY) ## pin the newest versions that pyproject.toml allows
 		--python-version 3.11 -o requirements-mlflow.lock
 	printf 'mlserver==1.7.1\nonnxruntime>=1.22\n' | $(BIN)/uv pip compile - --universal --generate-hashes --no-header \
 		--no-annotate --quiet --python-version 3.11 -o requirements-mlserver.lock
+	for peer in $(PEERS); do $(BIN)/uv pip compile load/peers/$$peer.in --universal --generate-hashes --no-header \
+		--quiet --python-version 3.11 -o load/peers/$$peer.lock; done
 	echo 'hatchling>=1.27' | $(BIN)/uv pip compile - --universal --generate-hashes --no-header --quiet \
 		--python-version 3.11 --constraints requirements.lock -o requirements-build.lock
 
 clean: ## remove the virtual environment and everything made here
-	rm -rf $(VENV) .venv-torch .venv-mlflow .venv-mlserver build dist models load/results .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-torch .venv-mlflow .venv-mlserver .venv-peers build dist models load/results .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements.lock pyproject.toml
