@@ -94,7 +94,7 @@ def unpack(content: bytes, source: str) -> Program:
         header, body = _header(content)
         told = json.loads(header.pop("__metadata__", {}).get(_KEY, "null"))
         return _program(told, _weights(header, body))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         said = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ModelError(
             f"{source}: refused: {said}; make it anew with `stream-infer export --to torch`"

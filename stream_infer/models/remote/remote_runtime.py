@@ -2,8 +2,9 @@
 
 Windows, thresholds and all state stay here, with the artifact; the server has the graph alone. Nothing it does loses
 an event. Slow, gone, or answering what does not fit: ModelServerError, after some tries, and the worker goes back to
-its last commit. A refusal, or errors that are not finite, may be the windows' own doing: then a window of zeros, an
-entity at its centre, has to have an answer before a record is blamed.
+its last commit. A refusal, or errors that are not finite, may be the windows' own doing: before a record is blamed the
+server has to prove itself, by the errors of some windows that the artifact's own graph has answered. It has to at the
+start too, after every failure, and once a minute: another model under the same name is found out.
 """
 
 from __future__ import annotations
@@ -18,33 +19,40 @@ from numpy.typing import NDArray
 
 from stream_infer.errors import ModelError, ModelServerError, ModelServerGoneError
 from stream_infer.models.artifact import MODEL, Artifact
+from stream_infer.models.manifest import Manifest
 from stream_infer.models.onnx_runtime import OnnxModel
 from stream_infer.models.placement import OWN_VERSION, Server
 from stream_infer.models.remote.asking import Asking, Refused, Unanswered
 from stream_infer.models.remote.grpc import OpenInferenceGrpc
 from stream_infer.models.remote.http import JsonClient
 from stream_infer.models.remote.rest import BentoMl, OpenInferenceRest, TensorFlowServing
-from stream_infer.windows.layout import Layout
 
-__all__ = ["RemoteModel", "asking_of", "open_remote"]
+__all__ = ["RemoteModel", "Sample", "asking_of", "open_remote"]
 
 _REQUEST_BYTES = 1 << 20
 """Windows of one request, unpacked: some servers take no more than 4 MiB, and JSON is three times as large."""
 _PAUSE_S = 0.05
-_TRIED_WINDOWS = 16
+_SAMPLE_WINDOWS = 16
 _USUAL_APART = 0.05
+"""A server of less precision differs by less, another model by more (median over the sample)."""
+_PROVE_EVERY_S = 60.0
+
+Sample = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Windows, and what the artifact's own graph says of them."""
 
 
 class RemoteModel:
-    """Scores windows by asking a server, at most ``most`` windows at a time."""
+    """Scores windows by asking a server; ``sample`` is what it has to know. ``prove`` comes first."""
 
-    def __init__(self, asking: Asking, name: str, version: str, layout: Layout, server: Server) -> None:
-        self.name = name
-        self.version = version
-        self.layout = layout
+    def __init__(self, asking: Asking, manifest: Manifest, server: Server, sample: Sample) -> None:
+        self.name = manifest.name
+        self.version = manifest.version
+        self.layout = manifest.layout
         self._asking = asking
         self._server = server
-        self._most = max(1, _REQUEST_BYTES // (4 * layout.window * layout.features))
+        self._sample = sample
+        self._most = max(1, _REQUEST_BYTES // (4 * self.layout.window * self.layout.features))
+        self._proved_at = 0.0
         self._down_since: float | None = None
         weakref.finalize(self, asking.close)
 
@@ -52,14 +60,33 @@ class RemoteModel:
         """Windows (n, W, F) -> errors (n, T, F); NaN for windows that are not finite, which are not sent.
 
         Raises ModelServerError while the server does not answer well, ModelServerGoneError once it was given up, and
-        Refused for windows that it does not take while it does take zeros.
+        Refused for windows that it does not take although it is sound.
         """
+        if self._down_since is not None or time.monotonic() - self._proved_at > _PROVE_EVERY_S:
+            self.prove()
         errors = np.full((len(windows), self.layout.terms, self.layout.features), np.nan, np.float32)
-        sound = np.flatnonzero(np.isfinite(windows).all(axis=(1, 2)))
-        for start in range(0, len(sound), self._most):
-            rows = sound[start : start + self._most]
+        finite = np.flatnonzero(np.isfinite(windows).all(axis=(1, 2)))
+        for start in range(0, len(finite), self._most):
+            rows = finite[start : start + self._most]
             errors[rows] = self._believed(np.ascontiguousarray(windows[rows]))
         return errors
+
+    def prove(self) -> None:
+        """Ask about the sample. Raises ModelServerError unless the server says what the artifact's own graph says."""
+        windows, wanted = self._sample
+        try:
+            found = self._answer(windows)
+        except Refused as refusal:
+            raise self._broken(f"refuses even windows that it must know: {refusal}") from None
+        if not np.isfinite(found).all():
+            raise self._broken("gives no finite numbers, even for windows that it must know")
+        apart = float(np.median(np.abs(found - wanted) / (np.abs(wanted) + 1e-3)))
+        if apart > _USUAL_APART:
+            raise self._broken(
+                f"runs another model: its errors differ by {apart:.0%} from those of the artifact's {MODEL}"
+            )
+        self._proved_at = time.monotonic()
+        self._down_since = None
 
     def _believed(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """The server's errors; what it refuses, or gives no finite number for, only after it proved to be sound."""
@@ -68,26 +95,14 @@ class RemoteModel:
             for _ in range(self._server.retries):
                 strange = ~np.isfinite(errors).all(axis=(1, 2))
                 if not strange.any():
-                    self._down_since = None
                     return errors
                 errors[strange] = self._answer(windows[strange])
         except Refused:
-            self._prove()
+            self.prove()
             raise
         if not np.isfinite(errors).all():
-            self._prove()
-        self._down_since = None
+            self.prove()
         return errors
-
-    def _prove(self) -> None:
-        """Ask about a window of zeros. Raises ModelServerError when that has no finite answer either."""
-        zeros = np.zeros((1, self.layout.window, self.layout.features), np.float32)
-        try:
-            errors = self._answer(zeros)
-        except Refused as refusal:
-            raise self._broken(f"refuses even a window of zeros: {refusal}") from None
-        if not np.isfinite(errors).all():
-            raise self._broken("answers what is not finite, even to a window of zeros")
 
     def _answer(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """One answer of the right shape.
@@ -121,7 +136,10 @@ class RemoteModel:
     def _broken(self, what: str) -> ModelServerError:
         """What to raise: in the end, that it is given up."""
         told = f"the model's server at {self._server.url} {what}"
-        cure = f"Cure: start it with the model {self.name} {self.version}, or correct model.server_url and server_name"
+        cure = (
+            f"Cure: give it the {MODEL} of {self.name} {self.version}, or correct model.server_url, server_name "
+            "and server_version"
+        )
         now = time.monotonic()
         self._down_since = self._down_since or now
         down_s = now - self._down_since
@@ -133,10 +151,9 @@ class RemoteModel:
 
 
 def open_remote(artifact: Artifact, server: Server) -> RemoteModel:
-    """The model of an artifact, run by a server, which is asked at once whether it has the same one.
+    """The model of an artifact, run by a server that has proved to have it.
 
-    Raises ModelServerError when it does not answer, ModelError when what it says of some windows is not what the
-    artifact's own graph says of them.
+    Raises ModelServerError as ``prove``, ModelError for an artifact or address of another kind.
     """
     if artifact.file != MODEL:
         raise ModelError(
@@ -144,10 +161,17 @@ def open_remote(artifact: Artifact, server: Server) -> RemoteModel:
         )
     manifest = artifact.manifest
     named = _named(server, manifest.name, manifest.version)
-    model = RemoteModel(asking_of(named), manifest.name, manifest.version, manifest.layout, named)
-    own = OnnxModel.open(artifact.model, (manifest.name, manifest.version), manifest.layout)
-    _compare(model, own, named)
+    model = RemoteModel(asking_of(named), manifest, named, _sample(artifact))
+    model.prove()
     return model
+
+
+def _sample(artifact: Artifact) -> Sample:
+    manifest = artifact.manifest
+    own = OnnxModel.open(artifact.model, (manifest.name, manifest.version), manifest.layout)
+    shape = (_SAMPLE_WINDOWS, manifest.layout.window, manifest.layout.features)
+    windows = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    return windows, own.score(windows)
 
 
 def _named(server: Server, name: str, version: str) -> Server:
@@ -171,22 +195,3 @@ def asking_of(server: Server) -> Asking:
     if server.protocol == "tensorflow-serving":
         return TensorFlowServing(client, name, server.version)
     return OpenInferenceRest(client, name, server.version)
-
-
-def _compare(model: RemoteModel, own: OnnxModel, server: Server) -> None:
-    """Refuse a server that runs another model; one of less precision passes."""
-    shape = (_TRIED_WINDOWS, model.layout.window, model.layout.features)
-    windows = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    try:
-        found, wanted = model.score(windows), own.score(windows)
-    except Refused as refusal:
-        raise ModelError(
-            f"the model's server at {server.url} does not take the model's windows: {refusal}"
-        ) from None
-    apart = float(np.median(np.abs(found - wanted) / (np.abs(wanted) + 1e-3)))
-    if not apart <= _USUAL_APART:
-        raise ModelError(
-            f"the model's server at {server.url} runs another model than {model.name} {model.version}: its errors "
-            f"differ by {apart:.0%} from those of the artifact. Cure: give it the artifact's model.onnx, or correct "
-            "model.server_name and server_version"
-        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from stream_infer.errors import ModelError
 from stream_infer.models.artifact import TORCH_MODEL, Artifact
+from stream_infer.models.export.convert import convert
 from stream_infer.models.loading import open_artifact
 from stream_infer.models.placement import ON_CPU
 from stream_infer.models.torch_program import Call, Named, pack, unpack
@@ -145,6 +147,9 @@ def test_hostile_programs_are_refused(change: Callable[[dict[str, Any]], None], 
         (2).to_bytes(8, "little") + b"{}",
         (2).to_bytes(8, "little") + b"[]",
         (40).to_bytes(8, "little") + b'{"a":{"dtype":"I64","data_offsets":[0,0]',
+        (90).to_bytes(8, "little")
+        + b'{"a":{"dtype":"F32","shape":[0,%d],"data_offsets":[0,0]}}' % 10**30
+        + b" " * 60,
     ],
 )
 def test_other_files_are_refused(content: bytes) -> None:
@@ -175,6 +180,12 @@ def test_without_torch_the_artifact_says_what_to_install(
     made = Artifact.of(artifact.manifest, packed(program()), artifact.profiles, TORCH_MODEL)
     with pytest.raises(ModelError, match=r"pip install 'stream-infer\[torch\]'"):
         open_artifact(made, ON_CPU)
+
+
+@pytest.mark.skipif(find_spec("torch") is not None, reason="torch is in this environment")
+def test_export_without_torch_says_what_to_install(artifact: Artifact) -> None:
+    with pytest.raises(ModelError, match=r"export to torch needs .*pip install 'stream-infer\[torch\]'"):
+        convert(artifact.model, "torch")
 
 
 def test_a_torch_artifact_is_written_and_read(artifact: Artifact, tmp_path: Any) -> None:
