@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from stream_infer.build.model import fixed, placement_of
+from stream_infer.build.model import fixed, model_of, placement_of
 from stream_infer.cli import main
-from stream_infer.config.model import ModelSettings
+from stream_infer.config.model import ModelSettings, PathOrAddress
 from stream_infer.errors import ModelServerError, ModelServerGoneError
+from stream_infer.model_registry.directory import DirectoryRegistry
 from stream_infer.model_registry.registry import ModelVersion
 from stream_infer.models.loading import open_artifact
 from stream_infer.models.model import Model
@@ -106,6 +107,27 @@ def test_the_settings_say_whom_to_ask_and_a_followed_version_by_its_registrys_na
     assert placement_of(ModelSettings(path=tmp_path, device="cuda", fallback=True)) == Placement(
         "cuda", fallback=True
     )
+
+
+def test_what_an_alias_comes_to_mean_is_asked_for_by_its_own_name(
+    server: InferServer, tmp_path: Path
+) -> None:
+    ARTIFACT.save(tmp_path / "artifact")
+    registry = DirectoryRegistry(tmp_path / "models" / "detector")
+    for version in ("7", "8"):
+        registry.add(tmp_path / "artifact", version, {})
+    registry.point("current", "7")
+    source = f"{tmp_path / 'models' / 'detector'}@current"
+    settings = ModelSettings(source=PathOrAddress(source), server_url=server.url, server_name="d-{version}")
+
+    at_hand, followed = model_of(settings)
+    assert followed is not None
+    registry.point("current", "8")
+    after = followed.first()
+
+    assert list(dict.fromkeys(server.paths)) == ["/v2/models/d-7/infer", "/v2/models/d-8/infer"]
+    assert at_hand.loaded.device == after.loaded.device == "server"
+    followed.close()
 
 
 def test_a_batch_goes_in_requests_of_a_megabyte(server: InferServer) -> None:
