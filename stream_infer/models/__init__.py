@@ -1,7 +1,7 @@
 """Models: the artifact on disk, the runtime that scores windows, and how both are made and measured.
 
-    Artifact     manifest.json + model.onnx + profiles.npz, every byte checked against the manifest
-    OnnxModel    windows (n, W, F) -> errors (n, T, F) on ONNX Runtime
+    Artifact     manifest.json + profiles.npz + the model, every byte checked against the manifest
+    Model        windows (n, W, F) -> errors (n, T, F): OnnxModel, or one of torch_runtime.py and remote/
     load_model   an artifact's directory -> what a Scorer needs
 
 Training (``train``) and measuring (``evaluate``) are modules of their own, so that a worker never imports
