@@ -169,7 +169,7 @@ def unpack_profiles(content: bytes, layout: Layout, source: str) -> Profiles:
         text, ends = arrays.pop("names").tobytes(), arrays.pop("name_ends").tolist()
         names = tuple(text[start:end] for start, end in zip([0, *ends], ends, strict=False))
         return Profiles(names=names, **arrays)
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, ModelError) as error:
+    except (KeyError, ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, ModelError) as error:
         raise ModelError(
             f"{source}: not the profiles of this model: {error}; "
             "make the artifact anew with `stream-infer train`"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stream_infer.errors import ModelError
-from stream_infer.models.artifact import Artifact, pack_profiles, unpack_profiles
+from stream_infer.models.artifact import _SIZE_LIMITS, Artifact, pack_profiles, unpack_profiles
 
 FILES = ("manifest.json", "model.onnx", "profiles.npz")
 
@@ -131,6 +134,43 @@ def test_pickled_arrays_are_refused(artifact: Artifact, tmp_path: Path) -> None:
 
     with pytest.raises(ModelError, match="allow_pickle"):
         unpack_profiles(path.read_bytes(), artifact.manifest.layout, str(path))
+
+
+@pytest.mark.parametrize("name", FILES[:2])
+def test_a_huge_file_is_refused_before_it_is_read(saved: Path, name: str) -> None:
+    with (saved / name).open("r+b") as file:
+        file.truncate(_SIZE_LIMITS[name] + 1)
+
+    with pytest.raises(ModelError, match=rf"{name}: larger than \d+ MiB"):
+        Artifact.load(saved)
+
+
+def test_profiles_that_unpack_to_too_much_are_refused(artifact: Artifact) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("center.npy", b"")
+        archive.writestr("spread.npy", b"")
+    content = packed.getvalue()
+    sizes = [entry.start() + 24 for entry in re.finditer(b"PK\x01\x02", content)]
+    bomb = bytearray(content)
+    for at in sizes:  # what the directory of the archive says of each
+        bomb[at : at + 4] = (0xFFFFFFFE).to_bytes(4, "little")
+
+    with pytest.raises(ModelError, match="unpacks to more than 4 GiB"):
+        unpack_profiles(bytes(bomb), artifact.manifest.layout, "profiles.npz")
+
+
+def test_an_array_that_says_it_is_larger_than_memory_is_refused(artifact: Artifact) -> None:
+    header = io.BytesIO()
+    said = {"descr": "<f8", "fortran_order": False, "shape": (1 << 50,)}
+    np.lib.format.write_array_header_1_0(header, said)  # type: ignore[arg-type]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in ("names", "name_ends", "center", "spread", "error_sd", "scale", "threshold"):
+            archive.writestr(f"{name}.npy", header.getvalue() + bytes(64))
+
+    with pytest.raises(ModelError, match="not the profiles of this model"):
+        unpack_profiles(packed.getvalue(), artifact.manifest.layout, "profiles.npz")
 
 
 def test_saving_replaces_an_artifact_and_leaves_nothing_else(artifact: Artifact, saved: Path) -> None:

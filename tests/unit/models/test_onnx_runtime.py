@@ -47,12 +47,13 @@ def test_batch_size_does_not_change_errors(forecast: Forecast) -> None:
 def test_load_model_opens_and_warms_up(artifact: Artifact, tmp_path: Path) -> None:
     artifact.save(tmp_path / "small")
 
-    model, profiles, layout, manifest = load_model(tmp_path / "small", pinned_sha256=artifact.sha256)
+    model, profiles, layout, manifest, device = load_model(tmp_path / "small", pinned_sha256=artifact.sha256)
 
     assert warm_up_model(model, (1, 64)) > 0
     assert (model.name, model.version, model.layout) == ("small", "1", layout)
     assert profiles.names == artifact.profiles.names
     assert manifest.features == ("f0", "f1", "f2")
+    assert device == "cpu"
 
 
 @pytest.mark.parametrize("change", [{"window": 6}, {"features": 4}, {"terms": 2}])
@@ -163,9 +164,15 @@ def sparse() -> bytes:
     return model.SerializeToString()
 
 
+def endless() -> bytes:
+    node = helper.make_node("Add", ["windows", "windows"], ["errors"])
+    return graph_of(*[node] * 100_001).SerializeToString()
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
+        (endless(), "more than 100000 nodes"),
         (external_weights(), "external data"),
         (external_constant(), "external data"),
         (nested(), "nested graphs"),
