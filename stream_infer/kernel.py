@@ -19,7 +19,11 @@ import numpy as np
 from numba.core.caching import FunctionCache
 from numpy.typing import NDArray
 
+from stream_infer.log import get_logger
+
 __all__ = ["allocating_kernel", "given", "kernel"]
+
+_LOG = get_logger(__name__)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 """A kernel's own type, which the decorator keeps."""
@@ -65,6 +69,13 @@ class _SourcesCache(FunctionCache):
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]
         self._folder = Path(function.__code__.co_filename).parent
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep machine code; where the disk is full or may not be written, the next process compiles anew."""
+        try:
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+        except OSError as failure:
+            _LOG.warning("compiled code is not kept", folder=self.cache_path, reason=str(failure))
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         key: tuple[Any, ...] = super()._index_key(sig, codegen)  # type: ignore[no-untyped-call]

@@ -56,3 +56,12 @@ def test_without_a_folder_to_write_to_it_compiles_anew(kernels):
     (kernels / "__pycache__").write_text("")  # numba would keep its files in there
     for _ in range(2):
         assert run(kernels, HOME=nowhere, XDG_CACHE_HOME=nowhere, PYTHONDONTWRITEBYTECODE="1") == ["2", "0"]
+
+
+def test_on_a_full_disk_it_compiles_anew(kernels):
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+    (kernels / "__init__.py").write_text(full)
+    assert run(kernels) == ["2", "0"]
+    (kernels / "__init__.py").write_text("")
+    assert run(kernels) == ["2", "0"]
+    assert run(kernels) == ["2", "1"]
