@@ -7,7 +7,7 @@ read; ``exactly_once`` has known faults at rebalances. So three things are done 
 - each value of the table is a cell of the ledger with the position up to which it has counted: a record that is read
   again is not counted again;
 - a batch is acknowledged when the brokers have all its changes: what is committed is in the table;
-- the consumer reads committed records only.
+- the consumer reads committed records only, and skips none in a rebalance (transport.py).
 
 One process holds all partitions: numbers of a part would be no verdict. A second one takes some of them over, and
 both say so instead of judging.
@@ -21,12 +21,10 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
-import aiokafka
 import faust
 import numpy as np
-from faust.transport.drivers import aiokafka as driver
 from faust.types import FutureMessage
 
 from stream_infer.comparison.ledger import Cell, CellKey, Ledger
@@ -34,6 +32,7 @@ from stream_infer.comparison.pairs import Pairs, Versions
 from stream_infer.comparison.report import render
 from stream_infer.comparison.statistics import Statistics
 from stream_infer.comparison.summary import summary, verdicts
+from stream_infer.comparison.transport import CommittedTransport
 from stream_infer.comparison.verdict import Criteria, Verdict
 
 __all__ = ["AppSettings", "CompareApp"]
@@ -63,24 +62,6 @@ class AppSettings:
     port: int
     replication_factor: int = 1
     verdict_interval_s: float = 10.0
-
-
-class _CommittedThread(driver.AIOKafkaConsumerThread):
-    """A consumer that reads committed records only; Faust has that for its exactly_once alone."""
-
-    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._isolation_level = "read_committed"  # noqa: SLF001 (Faust passes no such argument on)
-        return consumer
-
-
-class _CommittedConsumer(driver.Consumer):
-    def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
-        return _CommittedThread(self, loop=self.loop, beacon=self.beacon)
-
-
-class _CommittedTransport(driver.Transport):
-    Consumer: ClassVar[Any] = _CommittedConsumer
 
 
 class CellTable(faust.Table):  # type: ignore[type-arg]
@@ -244,7 +225,7 @@ def _app(given: AppSettings) -> faust.App:
         web_port=given.port,
         autodiscover=False,
     )
-    app.transport = _CommittedTransport(app.conf.broker_consumer, app)
+    app.transport = CommittedTransport(app.conf.broker_consumer, app)
     return app
 
 
