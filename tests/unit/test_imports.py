@@ -89,7 +89,8 @@ def test_public_names_are_declared_and_exist(module: str) -> None:
         and "__all__" in _targets(node)
         and node.value is not None
     ]
-    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    defined = {node.name for node in tree.body if isinstance(node, kinds)}
     defined |= {name for node in tree.body for name in _targets(node)}
     defined |= {
         alias.asname or alias.name
