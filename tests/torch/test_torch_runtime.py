@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 torch = pytest.importorskip(
     "torch", reason="torch is not in this environment: make test-torch makes one that has it"
@@ -20,13 +22,16 @@ from stream_infer.errors import ModelError  # noqa: E402
 from stream_infer.models.artifact import TORCH_MODEL, Artifact  # noqa: E402
 from stream_infer.models.export.convert import convert  # noqa: E402
 from stream_infer.models.families import autoencoder_training  # noqa: E402
+from stream_infer.models.graph import build_graph  # noqa: E402
 from stream_infer.models.loading import load_model, open_artifact  # noqa: E402
 from stream_infer.models.model import Model  # noqa: E402
 from stream_infer.models.placement import ON_CPU, Placement  # noqa: E402
 from stream_infer.models.torch_graphs import CudaGraphs, bucket_of  # noqa: E402
 from stream_infer.models.torch_program import unpack  # noqa: E402
 from stream_infer.models.torch_runtime import TorchModel, built  # noqa: E402
+from stream_infer.windows.layout import Layout  # noqa: E402
 from tests.runtimes import ROWS, RuntimeContract, drawn_artifact, reference, some_windows  # noqa: E402
+from tests.unit.models.test_families import PARTS, drawn  # noqa: E402
 
 pytestmark = pytest.mark.timeout(900)
 SOURCE = drawn_artifact()
@@ -47,6 +52,27 @@ class TestTorch(RuntimeContract):
     def open_model(cls) -> Callable[[], Model]:
         made = exported()
         return lambda: open_artifact(made, ON_CPU).model
+
+
+@settings(max_examples=12)
+@given(PARTS, st.integers(1, 5), st.integers(0, 2))
+def test_whatever_training_makes_says_the_same_in_torch(
+    kinds: list[tuple[str, int, int]], features: int, more: int
+) -> None:
+    """Parts of different reach side by side, in a window that may be longer than any of them needs."""
+    parts = tuple(drawn(kind, features, rows, gap, seed) for seed, (kind, rows, gap) in enumerate(kinds))
+    window = max(part.rows for part in parts) + more
+    layout = Layout(window, features, len(parts), (1.0,) * len(parts), (1e3,) * len(parts))
+    content = convert(build_graph(window, features, parts), "torch")
+    model = TorchModel.open(content, ("made", "1"), layout)
+    assert model.score(np.empty((0, window, features), np.float32)).shape == (0, len(parts), features)
+    for count in (1, 5):
+        windows = np.random.default_rng(count).normal(size=(count, window, features)).astype(np.float32)
+        errors = model.score(windows)
+        assert errors.shape == (count, len(parts), features)
+        for term, part in enumerate(parts):
+            expected = part.errors(windows[:, window - part.rows :])
+            np.testing.assert_allclose(errors[:, term], expected, rtol=1e-4, atol=2e-3)
 
 
 def test_the_same_export_gives_the_same_bytes_and_no_path(artifact: Artifact) -> None:
