@@ -22,6 +22,7 @@ __all__ = ["COUNTS", "restores"]
 COUNTS = (10_000, 100_000, 1_000_000)
 _MORE_EVENTS = 20_000
 _LONGEST_S = 300.0
+_GAUGES_S = 1.5  # by then every gauge has been set anew
 
 
 def restores(stand: Stand, plan: Plan) -> Iterator[Measurement]:
@@ -71,7 +72,8 @@ def _wait_restored(run: Run) -> dict[str, float]:
         found = run.metrics()
         owned = found.get("stream_infer_assigned_partitions", 0)
         if owned == PARTITIONS and not found.get("stream_infer_paused_partitions", 0):
-            return found
+            time.sleep(_GAUGES_S)
+            return run.metrics()
         if time.monotonic() > deadline:
             raise RuntimeError(f"{run.name} is not restored:\n{run.text()[-2000:]}")
         time.sleep(0.02)

@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from stream_infer.config import parse
+from stream_infer.control import Metrics, Status
+from stream_infer.control.server import pages
 
 with warnings.catch_warnings():  # it builds on a deprecated part of jsonschema
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -76,6 +78,23 @@ def test_the_image_finds_its_folders() -> None:
     assert {"/var/cache/stream-infer", "/etc/stream-infer"} <= mounts
     assert f"USER {POD['securityContext']['runAsUser']}:{POD['securityContext']['runAsGroup']}" in dockerfile
     assert {mount["name"] for mount in CONTAINER["volumeMounts"]} == {v["name"] for v in POD["volumes"]}
+
+
+def test_probes_ask_for_what_the_worker_serves() -> None:
+    app = pages(Status((), lambda: 0.0), Metrics(), 60)
+    served = {route.path for route in app.routes}
+    probes = {name: CONTAINER[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
+    annotations = WORKER["StatefulSet"]["spec"]["template"]["metadata"]["annotations"]
+
+    assert {probe["path"] for probe in probes.values()} | {annotations["prometheus.io/path"]} <= served
+    assert probes["liveness"]["path"] == "/healthz"
+    assert probes["readiness"]["path"] == "/readyz"
+    assert {probe["port"] for probe in probes.values()} == {CONTAINER["ports"][0]["name"]}
+
+
+def test_one_worker_leaves_at_a_time() -> None:
+    assert WORKER["PodDisruptionBudget"]["spec"]["maxUnavailable"] == 1
+    assert SCALED["spec"]["maxReplicaCount"] > SCALED["spec"]["minReplicaCount"] >= 2
 
 
 def test_scaling_watches_the_workers_own_lag() -> None:
