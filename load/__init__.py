@@ -20,5 +20,10 @@ what comes out
     figures.py report.py     tables and JSON
     page.py plots.py         one page of HTML
 
+what it takes
+    costs.py costs.json      costs fitted to measurements
+    capacity.py planning.py  what a load takes, and what breaks first
+    gpu_bench.py             the scoring stage beside the bare model
+
 recover.py, replay.py, shadow.py and beside.py are commands of their own: faults, real data, a shadow.
 """

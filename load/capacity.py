@@ -19,6 +19,7 @@ _RUNNING = 5
 _RECORD_HEAD_BYTES = 40
 _RECORD_BATCH_BYTES = 70
 _FLUSH_S = 10.0
+_PACED_MOST_PER_S = 30_000
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,15 @@ class Limits:
 class Need:
     """What it takes. ``partitions`` are the input's; as many each have the scored, the reject and the state topic.
 
-    ``in_bytes_per_s`` and ``out_bytes_per_s``: all that brokers take in, replicas included, and give out.
+    ``core_share``: of its core that a worker uses; at low rates that is more than events alone ask for, since each of
+    their batches is a transaction. ``in_bytes_per_s`` and ``out_bytes_per_s``: all that brokers take in, replicas
+    included, and give out.
     ``restore_s``: of one worker's share of the entities. ``gpus``: None where the model runs on CPUs.
     """
 
     event_us: float
     events_per_worker: float
+    core_share: float
     workers: int
     partitions: int
     gpus: int | None
@@ -123,6 +127,7 @@ def need(load: Workload, costs: Costs, limits: Limits = Limits()) -> Need:
     return Need(
         event_us=event_us,
         events_per_worker=load.events_per_s / workers,
+        core_share=_core_us_per_s(load.events_per_s / workers, event_us, costs) / 1e6,
         workers=workers,
         partitions=max(2 * workers, by_bytes),
         gpus=math.ceil(load.events_per_s / load.gpu_events_per_s) if load.gpu_events_per_s else None,
@@ -143,7 +148,7 @@ def need(load: Workload, costs: Costs, limits: Limits = Limits()) -> Need:
     )
 
 
-def strains(load: Workload, found: Need, limits: Limits = Limits()) -> list[Strain]:
+def strains(found: Need, limits: Limits = Limits()) -> list[Strain]:
     """How near each limit is, the nearest first: the first over 1 is what breaks first as the rate grows."""
     all_partitions = 4 * found.partitions * limits.replication
     listed = [
@@ -173,13 +178,17 @@ def strains(load: Workload, found: Need, limits: Limits = Limits()) -> list[Stra
             found.state_bytes_per_worker / limits.worker_memory_bytes,
             "more workers than the rate needs, state.idle_ttl_s, or a smaller window",
         ),
-        Strain(
-            "bytes of one partition",
-            load.events_per_s * load.event_bytes / found.partitions / limits.partition_bytes_per_s,
-            "more partitions",
-        ),
     ]
     return sorted(listed, key=lambda one: one.share, reverse=True)
+
+
+def _core_us_per_s(events_per_s: float, event_us: float, costs: Costs) -> float:
+    under_load = events_per_s * event_us
+    return (
+        max(under_load, costs.paced_us_per_s(events_per_s))
+        if events_per_s <= _PACED_MOST_PER_S
+        else under_load
+    )
 
 
 def _restore_s(load: Workload, costs: Costs, workers: int) -> float:

@@ -36,7 +36,8 @@ class Costs:
 
     ``stages_us``: CPU of a worker under load per event without the model, by features. ``model_us``: of the model,
     by floating point operations of an event. ``paced_us_per_s``: CPU of a worker per second by events per second at
-    low rates, where each batch is a transaction. ``restore_s``: by entities. ``entity_bytes``: memory of one, of 38
+    low rates, where each batch is a transaction. ``restore_s``: CPU of a worker that starts and restores so many
+    entities, which is the time it takes on a core of its own. ``entity_bytes``: memory of one, of 38
     features and a window of 5. ``broker_us``: CPU of a broker per event that is read, scored and written back.
     """
 
@@ -72,7 +73,7 @@ def fit(measurements: Sequence[Measurement]) -> Costs:
         paced_us_per_s=line(
             points(measurements, "paced", lambda one: one.figures["cpu_us_per_event"], per_s=True)
         ),
-        restore_s=line(points(measurements, "restore", lambda one: one.figures["restore_s"])),
+        restore_s=line(points(measurements, "restore", lambda one: one.figures["cpu_s"])),
         entity_bytes=points(measurements, "restore", lambda one: one.figures["state_bytes_per_entity"])[-1][
             1
         ],

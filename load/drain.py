@@ -103,6 +103,7 @@ class Watched:
 def watch(stand: Stand, runs: Sequence[Run], topic: str, events: int, after: int = 0) -> Watched:
     """Wait until a topic's group has committed ``events``; measure from when more than ``after`` are done.
 
+    What is over at the first look is measured from the programs' start.
     Raises RuntimeError when a program ends, or all of them take too long.
     """
     watcher = Consumer(
@@ -113,7 +114,7 @@ def watch(stand: Stand, runs: Sequence[Run], topic: str, events: int, after: int
     try:
         while True:
             done = committed_count(watcher, topic)
-            if not began:
+            if not began and done < events:
                 began = min(events - 1, max(done, end_count(watcher, f"{topic}.scored")))
                 began = began if began > after else 0
                 if began:

@@ -88,7 +88,7 @@ def capacity_command(costs: Path, **given: float) -> None:
     for line in told(load, found):
         click.echo(line)
     click.echo("\nnearest to its limit first:")
-    for one in strains(load, found, limits):
+    for one in strains(found, limits):
         click.echo(f"  {one.share:8.1%}  {one.what}" + (f"  BREAKS: {one.cure}" if one.share > 1 else ""))
 
 
@@ -98,7 +98,8 @@ def told(load: Workload, found: Need) -> list[str]:
     return [
         f"{load.events_per_s:,.0f} events/s of {load.event_bytes:,} bytes and {load.features} features, "
         f"{load.entities:,} entities; the model {gpus}",
-        f"a worker       {found.event_us:.2f} us of CPU an event, {found.events_per_worker:,.0f} events/s",
+        f"a worker       {found.event_us:.2f} us of CPU an event under load, {found.events_per_worker:,.0f} events/s, "
+        f"{found.core_share:.0%} of its core",
         f"workers        {found.workers:,} (a core each)",
         f"partitions     {found.partitions:,} of the input, and as many of each of the other three topics",
         f"brokers        {found.brokers:,}: {found.in_bytes_per_s / 1e6:,.0f} MB/s in (replicas included), "

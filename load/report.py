@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -32,7 +33,7 @@ __all__ = [
     "surroundings",
 ]
 
-_CONSOLE = Console()
+_CONSOLE = Console(width=None if sys.stdout.isatty() else 170)
 
 
 def show(measurements: Sequence[Measurement]) -> None:
@@ -47,7 +48,8 @@ def show(measurements: Sequence[Measurement]) -> None:
         _CONSOLE.print(table)
         for line in _ratio_lines(those, figures):
             _CONSOLE.print(line)
-        _CONSOLE.print(_stage_line(those))
+        for line in _stage_lines(those):
+            _CONSOLE.print(line)
     noisy = [one for one in measurements if not one.quiet]
     if noisy:
         worst = max(one.strangers for one in noisy)
@@ -127,12 +129,12 @@ def _ratio_lines(measurements: Sequence[Measurement], figures: Sequence[Figure])
         yield f"{label}, {title}: x {found.median:.3g} ({found.least:.3g} to {found.most:.3g})"
 
 
-def _stage_line(measurements: Sequence[Measurement]) -> str:
-    runs = [one.stage_us for one in measurements if one.stage_us]
-    if not runs:
-        return ""
-    stages = (f"{name} {statistics.median(run[name] for run in runs if name in run):.2f}" for name in runs[0])
-    return "the worker's owner thread, us/event over all runs: " + ", ".join(stages)
+def _stage_lines(measurements: Sequence[Measurement]) -> Iterator[str]:
+    for (case, _), runs in cases_of([one for one in measurements if one.stage_us]).items():
+        names = dict.fromkeys(name for run in runs for name in run.stage_us)
+        medians = {name: statistics.median(run.stage_us.get(name, 0.0) for run in runs) for name in names}
+        told = ", ".join(f"{name} {us:.2f}" for name, us in medians.items())
+        yield f"{case}: the owner thread, us/event: {told}"
 
 
 def show_recoveries(load: Load, recoveries: Sequence[Recovery]) -> None:
