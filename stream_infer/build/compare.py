@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from stream_infer.avro import schemas as own_schemas
 from stream_infer.avro.directory import SchemaDirectory
 from stream_infer.avro.registry import Registry
 from stream_infer.avro.source import SchemaSource, SingleSchema
 from stream_infer.cluster import Cluster, Topic
+from stream_infer.comparison.label_follower import LabelFollower
+from stream_infer.comparison.label_ledger import LabelLedger
+from stream_infer.comparison.label_source import LabelSource
 from stream_infer.comparison.labels import Labels
 from stream_infer.comparison.ledger import Ledger, Windows
 from stream_infer.comparison.pairs import Pairs
 from stream_infer.comparison.reading import PairReader
 from stream_infer.comparison.segments import Segments
+from stream_infer.comparison.topic_pairs import TopicPairs
 from stream_infer.comparison.verdict import Criteria
 from stream_infer.comparison.verdict_record import StoredVerdict, VerdictDecoder, VerdictEncoder
 from stream_infer.config import Config
@@ -33,7 +33,6 @@ __all__ = [
     "compare_app",
     "comparison_schemas",
     "criteria_of",
-    "label_record",
     "labels_of",
     "ledger_of",
     "pairs_of_topic",
@@ -42,11 +41,7 @@ __all__ = [
     "verdict_schema_id",
 ]
 
-logger = logging.getLogger(__name__)
-
 _TIMEOUT_S = 10.0
-_CHUNK = 10_000
-_FRAME_BYTES = 5
 
 
 def criteria_of(config: Config) -> Criteria:
@@ -57,16 +52,20 @@ def criteria_of(config: Config) -> Criteria:
         min_agreement=given.min_agreement or None,
         max_rate_change=given.max_rate_change if given.max_rate_change < 1 else None,
         max_latency_ratio=given.max_latency_ratio or None,
-        labelled=given.labels is not None or given.labels_topic is not None,
+        labelled=given.is_labelled,
         alpha=given.alpha,
     )
 
 
 def ledger_of(config: Config) -> Ledger:
     """Return an empty ledger."""
+    return Ledger(*_kept(config))
+
+
+def _kept(config: Config) -> tuple[Windows, Segments]:
     given = config.compare
     windows = Windows(block_s=given.block_s, minutes=given.minutes, hours=given.hours)
-    return Ledger(windows, Segments(given.rules, given.entities))
+    return windows, Segments(given.rules, given.entities)
 
 
 def comparison_schemas(config: Config) -> SchemaSource:
@@ -110,86 +109,58 @@ def verdict_news(config: Config) -> Iterator[News]:
 
 def labels_of(config: Config) -> Labels:
     """Return the labels of the file and of what is in the topic now."""
-    labels = Labels()
-    if config.compare.labels is not None:
-        labels.read(config.compare.labels)
-    if config.compare.labels_topic is not None:
-        schemas, unreadable = comparison_schemas(config), 0
-        with _reading(config, config.compare.labels_topic, "compare.labels_topic") as reader:
-            for messages in reader.chunks(reader.spans()):
-                unreadable += sum(
-                    not labels.add(label_record(message.value(), schemas)) for message in messages
-                )
-        if unreadable:
-            logger.warning("compare.labels_topic unreadable=%d", unreadable)
-    return labels
-
-
-def label_record(value: Any, schemas: SchemaSource) -> dict[str, Any]:
-    """Read one label, JSON or Avro in the wire format; empty where it is neither."""
-    import fastavro  # noqa: PLC0415 (labels are rarely in Avro)
-
+    source = _label_source(config)
     try:
-        if value[:1] == b"\0" and schemas.framed:
-            text = schemas.get(int.from_bytes(value[1:_FRAME_BYTES], "big")).text
-            found = fastavro.schemaless_reader(_body(value), fastavro.parse_schema(json.loads(text)), None)
-        else:
-            found = json.loads(value)
-    except (ValueError, TypeError, EOFError, KeyError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        source.take()
+    finally:
+        source.close()
+    return source.labels
+
+
+def _label_source(config: Config) -> LabelSource:
+    given, topic = config.compare, None
+    if given.labels_topic is not None:
+        topic = _open(config, given.labels_topic, "compare.labels_topic")
+    return LabelSource(Labels(given.labels_kept), given.labels, topic, comparison_schemas(config))
 
 
 def pairs_of_topic(config: Config, topic: str, reader: PairReader) -> Iterator[Pairs]:
     """Yield what is in a comparison topic now, partition by partition in offset order."""
-    for chunk in _chunks(config, topic):
-        partition = np.array([one.partition() for one in chunk], np.int32)
-        offset = np.array([offset_of(one) for one in chunk], np.int64)
-        yield reader.read(partition, offset, [one.value() or b"" for one in chunk])
+    with _reading(config, topic, "compare.topic") as opened:
+        pairs = TopicPairs(opened, reader)
+        for partition, (first, end) in sorted(pairs.spans().items()):
+            yield from pairs.read(partition, first, end)
 
 
 def records_of_topic(
     config: Config, topic: str, reader: PairReader
 ) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """Yield what is in a comparison topic now: partition, offset, the record."""
-    for chunk in _chunks(config, topic):
-        for message in chunk:
-            yield message.partition(), offset_of(message), reader.record(message.value())
-
-
-def _chunks(config: Config, topic: str) -> Iterator[list[Any]]:
-    with _reading(config, topic, "compare.topic") as reader:
-        chunk: list[Any] = []
-        for messages in reader.chunks(reader.spans()):
-            chunk += messages
-            if len(chunk) >= _CHUNK:
-                yield chunk
-                chunk = []
-        if chunk:
-            yield chunk
+    with _reading(config, topic, "compare.topic") as opened:
+        for messages in opened.chunks(opened.spans()):
+            for message in messages:
+                yield message.partition() or 0, offset_of(message), reader.record(message.value() or b"")
 
 
 @contextmanager
 def _reading(config: Config, topic: str, setting: str) -> Iterator[TopicReader]:
-    kafka = config.kafka
-    reader = TopicReader.open(kafka.client_settings(), kafka.consumer_settings(), topic, setting, _TIMEOUT_S)
+    reader = _open(config, topic, setting)
     try:
         yield reader
     finally:
         reader.close()
 
 
-def _body(value: bytes) -> Any:
-    import io  # noqa: PLC0415
-
-    return io.BytesIO(value[_FRAME_BYTES:])
+def _open(config: Config, topic: str, setting: str) -> TopicReader:
+    kafka = config.kafka
+    return TopicReader.open(kafka.client_settings(), kafka.consumer_settings(), topic, setting, _TIMEOUT_S)
 
 
 def compare_app(config: Config, data_dir: str) -> CompareApp:
     """Make the analysts' app. Asks the brokers for the topic; raises BrokerError, RegistryError, ConfigError."""
     from stream_infer.comparison.app import AppSettings, CompareApp  # noqa: PLC0415 (part of an extra)
 
-    given, schemas, labels = config.compare, comparison_schemas(config), labels_of(config)
+    given, schemas = config.compare, comparison_schemas(config)
     with _reading(config, given.topic, "compare.topic") as topic:
         partitions = len(topic.partitions())
     verdicts = Topic(given.verdict_topic, 1, given.replication_factor, {"cleanup.policy": "compact"})
@@ -212,6 +183,13 @@ def compare_app(config: Config, data_dir: str) -> CompareApp:
         settings=settings,
         criteria=criteria_of(config),
         ledger=ledger_of(config),
-        read=lambda partition, offset, values: labels.apply(reader.read(partition, offset, values)),
+        read=reader.read,
         encode=encoder.encode,
+        labels=_label_follower(config) if given.is_labelled else None,
     )
+
+
+def _label_follower(config: Config) -> LabelFollower:
+    topic = _open(config, config.compare.topic, "compare.topic")
+    comparisons = TopicPairs(topic, PairReader(comparison_schemas(config)))
+    return LabelFollower(_label_source(config), comparisons, lambda: LabelLedger(*_kept(config)))

@@ -9,6 +9,8 @@ read; ``exactly_once`` has known faults at rebalances. So three things are done 
 - a batch is acknowledged when the brokers have all its changes: what is committed is in the table;
 - the consumer reads committed records only, and skips none in a rebalance (transport.py).
 
+Labels come when they come, so what they count is not in the table: ``label_follower`` has it.
+
 One process holds all partitions: numbers of a part would be no verdict. A second one takes some of them over, and
 both say so instead of judging.
 """
@@ -21,12 +23,13 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import faust
 import numpy as np
 from faust.types import FutureMessage
 
+from stream_infer.comparison.label_follower import LabelFollower
 from stream_infer.comparison.ledger import Cell, CellKey, Ledger
 from stream_infer.comparison.pairs import Pairs, Versions
 from stream_infer.comparison.report import render
@@ -42,9 +45,11 @@ logger = logging.getLogger(__name__)
 _POSITION_BYTES: Final = 8
 _BATCH: Final = 10_000
 _WITHIN_S: Final = 1.0
+_LABELS_S: Final = 1.0
 
 Read = Callable[[Any, Any, Sequence[bytes]], Pairs]
 Encode = Callable[[Versions, Verdict], bytes]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ class CellTable(faust.Table):  # type: ignore[type-arg]
 class CompareApp:
     """Builds the Faust app around a ledger. ``read`` makes pairs of records, ``encode`` a record of a verdict.
 
-    ``ledger`` is an empty one: recovered tables fill it.
+    ``ledger`` is an empty one: recovered tables fill it. ``labels`` counts those that there are, if any.
     """
 
     settings: AppSettings
@@ -99,6 +104,7 @@ class CompareApp:
     ledger: Ledger
     read: Read
     encode: Encode
+    labels: LabelFollower | None = None
     events_count: int = field(default=0, init=False)
 
     def build(self) -> faust.App:
@@ -118,6 +124,8 @@ class CompareApp:
         cells.on_recover(lambda: self._recover(cells))
         app.agent(source, name="count")(self._agent(cells))
         app.timer(given.verdict_interval_s, on_leader=False)(self._teller(app, told))
+        if self.labels is not None:
+            app.task(self._follow(self.labels))
         self._add_pages(app)
         return app
 
@@ -128,8 +136,27 @@ class CompareApp:
             "is_whole": self._is_whole(app),
             "positions": self.ledger.positions(),
             "events_since_start": self.events_count,
-            **summary(self.ledger, self.criteria),
+            **self._read(summary),
         }
+
+    def _read(self, view: Callable[[Any, Criteria], Result]) -> Result:
+        """What a view makes of all that is counted."""
+        if self.labels is None:
+            return view(self.ledger, self.criteria)
+        with self.labels.lock:
+            return view(self.labels.merged(self.ledger), self.criteria)
+
+    @staticmethod
+    def _follow(labels: LabelFollower) -> Callable[[], Awaitable[None]]:
+        async def follow() -> None:
+            try:
+                while True:
+                    await asyncio.to_thread(labels.turn)
+                    await asyncio.sleep(_LABELS_S)
+            finally:
+                labels.close()
+
+        return follow
 
     async def _recover(self, cells: Mapping[str, bytes]) -> None:
         """Take the cells of the table that are ahead of the ledger's.
@@ -173,7 +200,7 @@ class CompareApp:
         async def tell() -> None:
             if not self._is_whole(app):
                 return
-            for versions, verdict in verdicts(self.ledger, self.criteria).items():
+            for versions, verdict in self._read(verdicts).items():
                 key, value = json.dumps([0, *versions]), verdict.verdict.encode()
                 if told.get(key) == value:
                     continue
@@ -189,8 +216,10 @@ class CompareApp:
         return tell
 
     def _is_whole(self, app: faust.App) -> bool:
-        """Whether this process has all partitions, and their tables."""
+        """Whether this process has all partitions and their tables, and what labels say of them."""
         if app.rebalancing or not app.consumer:
+            return False
+        if self.labels is not None and not self.labels.is_ready:
             return False
         owned = [tp for tp in app.consumer.assignment() if tp.topic == self.settings.topic]
         return len(owned) == self.settings.partitions

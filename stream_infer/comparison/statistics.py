@@ -21,7 +21,7 @@ from stream_infer.comparison.pairs import Pairs, relative
 from stream_infer.comparison.tally import Tally, key
 from stream_infer.comparison.worst import Worst
 
-__all__ = ["JOINT_SIDE", "Count", "Entries", "Kind", "Statistics", "entries_of"]
+__all__ = ["JOINT_SIDE", "Count", "Entries", "Kind", "Statistics", "entries_of", "label_entries", "together"]
 
 
 class Kind(IntEnum):
@@ -183,10 +183,7 @@ def entries_of(pairs: Pairs, *, evidence_only: bool = False) -> Entries:
     every, both = np.arange(len(pairs)), np.flatnonzero(pairs.both)
     put(Kind.COUNT, np.full(len(every), int(Count.EVENTS)), every)
     put(Kind.COUNT, _coverage(pairs), every)
-    verdicts = pairs.primary_anomaly[both].astype(np.int64) * 2 + pairs.shadow_anomaly[both]
-    put(Kind.COUNT, Count.FLIPS + verdicts, both)
-    known = pairs.label[both] >= 0
-    put(Kind.LABELLED, (pairs.label[both].astype(np.int64) * 4 + verdicts)[known], both[known])
+    put(Kind.COUNT, Count.FLIPS + _verdicts(pairs, both), both)
     if not evidence_only:
         _put_values(pairs, both, put)
     ones = np.ones(sum(map(len, rows)), np.int64)
@@ -195,9 +192,35 @@ def entries_of(pairs: Pairs, *, evidence_only: bool = False) -> Entries:
         put(Kind.COUNT, np.full(len(at), int(code)), at)
         ones = np.concatenate((ones, counts))
     put(Kind.COUNT, np.full(len(at), int(Count.LATENCIES)), at)
-    return Entries(
+    plain = Entries(
         np.concatenate(rows), np.concatenate(keys), np.concatenate((ones, np.ones(len(at), np.int64)))
     )
+    return together(plain, label_entries(pairs, evidence_only=evidence_only))
+
+
+def label_entries(pairs: Pairs, *, evidence_only: bool = False) -> Entries:
+    """Give what is to be counted of labels alone."""
+    at = np.flatnonzero(pairs.both & (pairs.label >= 0))
+    label = pairs.label[at].astype(np.int64)
+    rows, keys = [at], [key(Kind.LABELLED, label * 4 + _verdicts(pairs, at))]
+    if not evidence_only:
+        for score, threshold, normal, anomaly in (
+            (pairs.primary_score, pairs.primary_threshold, Kind.PRIMARY_NORMAL, Kind.PRIMARY_ANOMALY),
+            (pairs.shadow_score, pairs.shadow_threshold, Kind.SHADOW_NORMAL, Kind.SHADOW_ANOMALY),
+        ):
+            buckets = bucket_of(relative(score[at], threshold[at]))
+            rows.append(at)
+            keys.append(np.where(label > 0, key(anomaly, buckets), key(normal, buckets)))
+    return Entries(np.concatenate(rows), np.concatenate(keys), np.ones(sum(map(len, rows)), np.int64))
+
+
+def together(*parts: Entries) -> Entries:
+    """Entries of all parts."""
+    return Entries(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _verdicts(pairs: Pairs, at: NDArray[np.int64]) -> NDArray[np.int64]:
+    return pairs.primary_anomaly[at].astype(np.int64) * 2 + pairs.shadow_anomaly[at]
 
 
 def _latency_sums(pairs: Pairs) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
@@ -240,13 +263,6 @@ def _put_values(pairs: Pairs, both: NDArray[np.int64], put: Any) -> None:
     ):
         there = np.flatnonzero(np.isfinite(latency_ms))
         put(kind, bucket_of(latency_ms[there]), there)
-    label = pairs.label[both]
-    for value, kinds in (
-        (0, (Kind.PRIMARY_NORMAL, Kind.SHADOW_NORMAL)),
-        (1, (Kind.PRIMARY_ANOMALY, Kind.SHADOW_ANOMALY)),
-    ):
-        for kind, ratio in zip(kinds, ratios, strict=True):
-            put(kind, bucket_of(ratio[label == value]), both[label == value])
 
 
 assert LARGEST < 1 << 13

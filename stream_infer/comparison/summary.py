@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from stream_infer.comparison.figures import brief, distribution, figures
-from stream_infer.comparison.ledger import Ledger
+from stream_infer.comparison.ledger import Windows as Spans
 from stream_infer.comparison.pairs import Versions
 from stream_infer.comparison.segments import ALL
 from stream_infer.comparison.statistics import Statistics
@@ -21,7 +21,16 @@ _ENTITIES_SHOWN: Final = 50
 Windows = dict[tuple[Versions, str], dict[int, Statistics]]
 
 
-def summary(ledger: Ledger, criteria: Criteria) -> dict[str, Any]:
+class Counted(Protocol):
+    """What a ledger says, or two of them together."""
+
+    windows: Spans
+
+    def select(self, window: str) -> Windows:
+        """What is kept of one kind of window."""
+
+
+def summary(ledger: Counted, criteria: Criteria) -> dict[str, Any]:
     """Everything, by pair of versions, the pair with the most events first."""
     total, hours, minutes = (ledger.select(window) for window in ("total", "hour", "minute"))
     judged = verdicts(ledger, criteria)
@@ -37,7 +46,7 @@ def summary(ledger: Ledger, criteria: Criteria) -> dict[str, Any]:
     }
 
 
-def verdicts(ledger: Ledger, criteria: Criteria) -> dict[Versions, Verdict]:
+def verdicts(ledger: Counted, criteria: Criteria) -> dict[Versions, Verdict]:
     """Judge each pair of versions."""
     return {
         versions: judge(Evidence.of(blocks, ledger.windows.span_ms("block")), criteria)

@@ -63,6 +63,11 @@ class Tally:
             self.keys = np.insert(self.keys, places[new], other.keys[new])
             self.counts = np.insert(self.counts, places[new], other.counts[new])
 
+    def trim(self) -> None:
+        """Forget keys whose counts were taken back to nothing, as if they had never been counted."""
+        there = self.counts != 0
+        self.keys, self.counts = self.keys[there], self.counts[there]
+
     def kind(self, kind: int) -> tuple[_Ints, _Ints]:
         """Return the codes of one kind, ascending, and their counts."""
         first, end = np.searchsorted(self.keys, [kind << KIND_BITS, (kind + 1) << KIND_BITS])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Self
 
 import numpy as np
@@ -81,6 +82,10 @@ class Worst:
         for event in other.events.values():
             self._take(event)
         self._trim()
+
+    def relabel(self, label_of: Callable[[Disagreement], int]) -> None:
+        """Give each event the label that is known of it now."""
+        self.events = {group: replace(event, label=label_of(event)) for group, event in self.events.items()}
 
     @property
     def ranked(self) -> list[Disagreement]:

@@ -44,9 +44,13 @@ class Compare(Section):
     """So many hours are kept of each segment."""
     labels: Path | None = None
     """Parquet file of labels: `event_id`, or `entity_id` and `ts`, and `label` (1 = anomaly, 0 = none). With labels
-    the verdict is about who is right, in the place of agreement and anomaly rate."""
+    the verdict is about who is right, in the place of agreement and anomaly rate. Read again whenever it changes."""
     labels_topic: TopicName | None = None
-    """Topic of labels, the same fields in JSON or Avro."""
+    """Topic of labels, the same fields in JSON or Avro. A label may come at any time, and another for the same event
+    takes its place (below 0: nobody knows). By `entity_id` and `ts` an event is found sooner than by `event_id`."""
+    labels_kept: int = Field(default=1_000_000, ge=1)
+    """So many labels of the file, and of the topic, are kept in memory (200 bytes each). What the topic has beyond them
+    does not count, which the log says."""
     verdict_interval_s: float = Field(default=10.0, ge=0.1, le=3600)
     """How often `stream-infer compare` looks for a verdict."""
     host: str = "127.0.0.1"
@@ -63,6 +67,11 @@ class Compare(Section):
         if len(set(names)) < len(names):
             raise ValueError("names a segment twice")
         return segments
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether there are labels."""
+        return self.labels is not None or self.labels_topic is not None
 
     @property
     def rules(self) -> dict[str, tuple[str, ...]]:

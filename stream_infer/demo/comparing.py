@@ -11,7 +11,7 @@ import numpy as np
 from confluent_kafka import Consumer, KafkaError, Message
 
 from stream_infer.avro.source import SchemaSource
-from stream_infer.comparison.labels import Labels
+from stream_infer.comparison.labels import Label, Labels
 from stream_infer.comparison.ledger import Ledger, Windows
 from stream_infer.comparison.offline import Comparison
 from stream_infer.comparison.reading import PairReader
@@ -140,9 +140,10 @@ def _labels(data: Dataset) -> Labels | None:
     """The labels of the data by event id, as ``traffic`` makes them; None where nobody labelled any."""
     if data.label is None or not (data.label >= 0).any():
         return None
-    labels = Labels()
-    for row in np.flatnonzero(data.label >= 0).tolist():
-        labels.add({"event_id": f"{data.entities[data.entity[row]]}:{row}", "label": int(data.label[row])})
+    rows = np.flatnonzero(data.label >= 0).tolist()
+    labels = Labels(len(rows))
+    for row in rows:
+        labels.put(Label(f"{data.entities[data.entity[row]]}:{row}", int(data.label[row] > 0)))
     return labels
 
 

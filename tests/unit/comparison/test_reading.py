@@ -12,7 +12,7 @@ import pytest
 
 from stream_infer.avro import schemas
 from stream_infer.avro.directory import SchemaDirectory
-from stream_infer.comparison.labels import Labels
+from stream_infer.comparison.labels import Labels, label_of
 from stream_infer.comparison.pairs import Pairs, Versions
 from stream_infer.comparison.parquet import read_pairs, row_of, write_pairs
 from stream_infer.comparison.reading import PairReader
@@ -121,10 +121,15 @@ def test_labels_find_their_events(reader, values, tmp_path, by):
 
     assert {row: int(pairs.label[row]) for row in rows} == {3: 1, 5: 0, 9: -1}
     assert (np.delete(pairs.label, rows) == -1).all()
-    assert labels.add({"event_id": "e-9", "label": 1})
-    assert labels.add({"entity_id": pairs.entity[0], "ts": int(pairs.time_ms[0]), "label": 0})
-    assert not labels.add({"event_id": "e-9"})
-    assert not labels.add({"label": 1})
+    for record in (
+        {"event_id": "e-9", "label": 1},
+        {"entity_id": pairs.entity[0], "ts": int(pairs.time_ms[0]), "label": 0},
+    ):
+        label = label_of(record)
+        assert label is not None
+        labels.put(label)
+    assert label_of({"event_id": "e-9"}) is None
+    assert label_of({"label": 1}) is None
     labels.apply(pairs)
     assert (pairs.label[9], pairs.label[0]) == (1, 0)
 
