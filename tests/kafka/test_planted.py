@@ -1,0 +1,125 @@
+"""A candidate that is worse is kept out, one that is better promoted: live, on real rows with their labels.
+
+`python -m load verdicts` does the same with all rows of a data set.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from load.planted import BLOCK_S, equal_runs, hobbled, offline_pairs
+from stream_infer.data import sample_path
+from stream_infer.embedded.ports import free_ports
+from tests.kafka.deployment import PROGRAM, Deployment, Event, WorkerProcess, encode
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+FROM_MINUTE, MINUTES = 2000, 1200
+"""Of the sample's test rows: with a real incident on each of two machines."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("planted")
+
+
+@pytest.fixture(scope="module")
+def bad(folder: Path) -> Path:
+    """A model that learned from rows in random order."""
+    rows = hobbled(sample_path(), folder / "rows.parquet")
+    train = [PROGRAM, "train", "--data", rows, "--out", folder / "hobbled"]
+    subprocess.run(train, check=True, capture_output=True)
+    return folder / "hobbled"
+
+
+def events() -> list[Event]:
+    """The stretch, by time."""
+    table = pq.read_table(sample_path())
+    known = ["entity_id", "seq", "ts", "split", "label"]
+    features = np.column_stack([table[name].to_numpy() for name in table.column_names if name not in known])
+    entity, ts = table["entity_id"].to_pylist(), table["ts"].cast("int64").to_numpy()
+    test = np.flatnonzero(np.array(table["split"].to_pylist()) == "test")
+    minute = (ts - ts[test].min()) // 60_000
+    rows = test[(minute[test] >= FROM_MINUTE) & (minute[test] < FROM_MINUTE + MINUTES)]
+    rows = rows[np.argsort(ts[rows], kind="stable")].tolist()
+    return [encode(entity[row], int(ts[row]), features[row].tolist(), f"e-{row}") for row in rows]
+
+
+def summary(port: int) -> dict[str, Any]:
+    """The page; empty while there is none."""
+    try:
+        return dict(httpx.get(f"http://127.0.0.1:{port}/summary", timeout=20).json())
+    except httpx.HTTPError:
+        return {}
+
+
+def labelled_count(content: dict[str, Any]) -> int:
+    totals = [one["total"] for one in content.get("comparisons", [])]
+    return sum(total["labels"]["events"] for total in totals if total["labels"])
+
+
+def counted(app: WorkerProcess, port: int, count: int) -> dict[str, Any]:
+    """Wait until so many labelled events are compared."""
+    deadline = time.monotonic() + 120
+    while labelled_count(content := summary(port)) < count or not content["is_whole"]:
+        assert app.process.poll() is None, app.text()
+        assert time.monotonic() < deadline, f"{labelled_count(content)} of {count}: {app.text()[-3000:]}"
+        time.sleep(0.3)
+    return content
+
+
+@pytest.mark.parametrize(("case", "verdict"), [("worse", "keep"), ("better", "promote")])
+def test_a_planted_candidate_gets_its_verdict(
+    deploy: Callable[..., Deployment], model: Path, bad: Path, case: str, verdict: str
+) -> None:
+    port = free_ports(1)[0]
+    primary, candidate = (model, bad) if case == "worse" else (bad, model)
+    deployment = deploy(
+        model={"path": str(primary)},
+        shadow={"model": str(candidate), "port": 0, "start": "earliest"},
+        compare={
+            "labels": str(sample_path()),
+            "minimum_events": 1000,
+            "verdict_interval_s": 0.5,
+            "port": port,
+        },
+    )
+    sent = deployment.send(events())
+    app = deployment.start("compare", ready=False)
+    deployment.start()
+    deployment.start("shadow")
+    live = counted(app, port, sent)["comparisons"]
+    page = deployment.folder / "report.html"
+    report = [PROGRAM, "compare", "report", "-c", deployment.config, "--from-topic", "-o", page]
+    subprocess.run(report, check=True, capture_output=True, cwd=deployment.folder)
+    offline = json.loads(page.with_suffix(".json").read_text("utf-8"))["comparisons"]
+
+    assert [one.pop("quality") is not None for one in offline] == [True]
+    assert live == offline
+    assert live[0]["verdict"]["verdict"] == verdict, live[0]["verdict"]
+    assert "right more often" in live[0]["verdict"]["reason"]
+
+
+def test_equal_models_seldom_get_one(model: Path, bad: Path, folder: Path) -> None:
+    """The two models of the sample, exchanged by coin; 40 runs here, 200 by `python -m load verdicts`."""
+    scores = [folder / f"{name}.parquet" for name in ("good", "bad")]
+    for path, one in zip(scores, (model, bad), strict=True):
+        score = [PROGRAM, "score", "--data", sample_path(), "--model", one, "--split", "test", "--out", path]
+        subprocess.run(score, check=True, capture_output=True)
+    pairs = offline_pairs(*scores)
+
+    found = equal_runs(pairs, 40, alpha=0.05)
+
+    assert found.blocks == (pairs.time_ms.max() // 1000 // BLOCK_S - pairs.time_ms.min() // 1000 // BLOCK_S)
+    assert found.wrong <= 5  # more would come by chance once in 300 times, with alpha as the rate
+    assert equal_runs(pairs, 40, alpha=0.9).wrong > found.wrong  # a test that cannot fail is none
