@@ -10,7 +10,6 @@ from typing import Any, get_args
 
 import click
 
-from load.beside import MISERIES, beside
 from load.figures import shown
 from load.measurement import Measurement
 from load.plan import Plan
@@ -21,7 +20,7 @@ from load.replay import replay
 from load.report import save, save_recoveries, show, show_recoveries
 from load.rivals import RIVALS
 from load.scenarios import SCENARIOS, Scenario, warm_broker
-from load.shadow import paired
+from load.shadow_commands import beside_command, shadow_command, verdicts_command
 from load.stand import ModelKind, Stand
 
 _RESULTS = Path("load/results")
@@ -142,7 +141,14 @@ def _tell(taken: Sequence[Measurement], out: Path) -> None:
 
 for _name, _of in SCENARIOS.items():
     main.add_command(_scenario(_name, _of))
-for _command in (costs_command, capacity_command, gpu_command):
+for _command in (
+    costs_command,
+    capacity_command,
+    gpu_command,
+    shadow_command,
+    verdicts_command,
+    beside_command,
+):
     main.add_command(_command)
 
 
@@ -159,31 +165,6 @@ def replay_command(data: Path, kills: int) -> None:
         f"{done.scored:,} of {done.events:,} events scored once, {done.kills} kills, {done.seconds:.0f} s; "
         f"largest difference to offline scores {done.worst:.2g}"
     )
-
-
-@main.command("shadow")
-@click.option(
-    "--data", type=click.Path(exists=True, path_type=Path), required=True, help="Parquet with a test split."
-)
-@click.option("--kills", default=0, show_default=True, help="Kill -9 worker and shadow so often on the way.")
-def shadow_command(data: Path, kills: int) -> None:
-    """Stream the test rows of a file through worker and shadow, see that each is paired once, then backtest them."""
-    with Stand(_say, data) as stand:
-        done = paired(stand, data, kills)
-    click.echo(str(done))
-
-
-@main.command("shadow-beside")
-@click.option("--misery", "miseries", type=click.Choice(list(MISERIES)), multiple=True, help="Default: all.")
-@click.option("--rate", default=5_000.0, show_default=True, help="Events a second.")
-@click.option("--seconds", default=15.0, show_default=True, help="Length of each run.")
-@click.option("--repeats", default=3, show_default=True, help="Pairs of runs: alone, then beside.")
-def shadow_beside_command(miseries: tuple[str, ...], rate: float, seconds: float, repeats: int) -> None:
-    """Measure the worker alone and beside a shadow in misery, in turns."""
-    with Stand(_say, kind="forecast") as stand:
-        warm_broker(stand)
-        for misery in miseries or tuple(MISERIES):
-            click.echo(str(beside(stand, misery, rate, seconds, repeats)))
 
 
 @main.command("poison")

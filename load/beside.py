@@ -1,25 +1,33 @@
-"""Whether a shadow can hurt its worker: latency of the worker alone and beside a shadow in misery, in turns.
+"""Whether a shadow can hurt its worker: the worker alone and beside a shadow in misery, in turns of some seconds.
 
-Both share the machine and its brokers, so this is the worst case: on cores of its own a shadow takes less. The shadow's
-niceness is that of its settings (``shadow.nice``).
+One worker runs through; a shadow comes and goes beside it, so that both kinds of turns are as alike as can be, and the
+spread of the turns says what a difference is worth. Brokers and worker share their cores with the load, as they must on
+a small machine; the shadow is on the same cores, where its niceness (``shadow.nice``) keeps it back, or on others. Each
+misery is also what is beside while a full topic is worked off.
 """
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from load.paced import Paced, paced
+import numpy as np
+
+from load.drain import drain
+from load.paced import Course, paced_beside
 from load.stand import Run, Stand
 
-__all__ = ["MISERIES", "Beside", "beside"]
+__all__ = ["MISERIES", "Beside", "Turn", "apart", "beside"]
 
+_SETTLE_S = 1.5
+_SETUP_S = 8.0
 _BALLOON = """
 from stream_infer.shadow.courtesy import give_way
 give_way(10)
@@ -32,44 +40,120 @@ raise MemoryError
 
 
 @dataclass(frozen=True)
+class Turn:
+    """What one turn measured: milliseconds from intended sending to receipt, and scored events received a second."""
+
+    beside: bool
+    p50_ms: float
+    p99_ms: float
+    events_per_s: float
+
+
+@dataclass(frozen=True)
 class Beside:
-    """Medians of several runs; milliseconds from intended sending to receipt, and events received a second."""
+    """The turns of one misery, and events a second of drains, alone and beside."""
 
     misery: str
-    alone_p99_ms: float
-    beside_p99_ms: float
-    alone_p50_ms: float
-    beside_p50_ms: float
+    rate: float
+    turns: Sequence[Turn]
+    drains: Sequence[tuple[float, float]]
 
-    def __str__(self) -> str:
-        return (
-            f"{self.misery}: p50 {self.alone_p50_ms:.0f} -> {self.beside_p50_ms:.0f} ms, "
-            f"p99 {self.alone_p99_ms:.0f} -> {self.beside_p99_ms:.0f} ms "
-            f"({self.beside_p99_ms / self.alone_p99_ms - 1:+.0%})"
-        )
+    def values(self, name: str, *, beside: bool) -> list[float]:
+        """One figure of all turns of a kind."""
+        return [float(getattr(turn, name)) for turn in self.turns if turn.beside is beside]
+
+    def change(self, name: str) -> float:
+        """How the median beside differs from that alone, as a share of it."""
+        return median(self.values(name, beside=True)) / median(self.values(name, beside=False)) - 1
+
+    @property
+    def drain_change(self) -> float | None:
+        """The same of the drains, None where there are none."""
+        if not self.drains:
+            return None
+        alone, together = zip(*self.drains, strict=True)
+        return float(median(together) / median(alone) - 1)
 
 
-def beside(stand: Stand, misery: str, rate: float, seconds: float, repeats: int) -> Beside:
-    """Pairs of runs; every run's scores are received and checked, so the rate was held."""
+def apart() -> tuple[int, ...]:
+    """Keep this process, and all that it starts from now on, to the first half of its cores; returns the others.
+
+    Raises RuntimeError where there is one core only.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    half = len(cores) // 2
+    if not half:
+        raise RuntimeError("there is one core only, so nothing can be kept apart: leave --apart out")
+    os.sched_setaffinity(0, cores[:half])
+    return tuple(cores[half:])
+
+
+def beside(stand: Stand, misery: str, rate: float, seconds: float, pairs: int, drain_events: int) -> Beside:
+    """As many turns of ``seconds`` of each kind as ``pairs``; every event is received and checked, so the rate was held."""
     candidate = stand.folder / "candidate"
     if not candidate.exists():
         stand.candidate()
-    alone: list[Paced] = []
-    together: list[Paced] = []
 
     def misery_of(topic: str) -> AbstractContextManager[None]:
         return MISERIES[misery](stand, topic, candidate)
 
-    for _ in range(repeats):
-        alone.append(paced(stand, "worker", rate, seconds))
-        together.append(paced(stand, "worker", rate, seconds, beside=misery_of))
-    return Beside(
-        misery,
-        median(run.p99_ms for run in alone),
-        median(run.p99_ms for run in together),
-        median(run.p50_ms for run in alone),
-        median(run.p50_ms for run in together),
-    )
+    turns = _Turns(misery_of, seconds)
+    longest_s = pairs * (2 * (seconds + _SETTLE_S) + _SETUP_S)
+    run = paced_beside(stand, rate, longest_s, turns.run)
+    drains = []
+    if drain_events:
+        for _ in range(pairs):
+            alone = drain(stand, "worker", drain_events).events_per_second
+            together = drain(stand, "worker", drain_events, beside=misery_of).events_per_second
+            drains.append((alone, together))
+    return Beside(misery, rate, turns.measured(run), drains)
+
+
+class _Turns:
+    """Puts the misery beside the worker and takes it away again, and remembers when which was the case."""
+
+    def __init__(self, misery: Callable[[str], AbstractContextManager[None]], turn_s: float) -> None:
+        self._misery = misery
+        self._turn_s = turn_s
+        self._ended = threading.Event()
+        self._spans: list[tuple[bool, float, float]] = []
+
+    @contextmanager
+    def run(self, topic: str) -> Iterator[None]:
+        """Take turns in a thread until the end."""
+        thread = threading.Thread(target=self._loop, args=(topic,))
+        thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            thread.join()
+
+    def measured(self, run: Course) -> list[Turn]:
+        """What was received in each turn that is whole."""
+        found = []
+        received_ms = run.intended_ms + run.late_ms
+        for is_beside, begin_s, end_s in self._spans:
+            sent = (run.intended_ms >= begin_s * 1000) & (run.intended_ms < end_s * 1000)
+            if run.intended_ms.max() < end_s * 1000:
+                continue
+            p50, p99 = np.percentile(run.late_ms[sent], [50, 99])
+            came = (received_ms >= begin_s * 1000) & (received_ms < end_s * 1000)
+            rate = float(came.sum() / (end_s - begin_s))
+            found.append(Turn(is_beside, float(p50), float(p99), rate))
+        return found
+
+    def _loop(self, topic: str) -> None:
+        while not self._ended.wait(_SETTLE_S):
+            self._turn(is_beside=False)
+            with self._misery(topic):
+                self._ended.wait(_SETTLE_S)
+                self._turn(is_beside=True)
+
+    def _turn(self, *, is_beside: bool) -> None:
+        begin_s = time.time()
+        if not self._ended.wait(self._turn_s):
+            self._spans.append((is_beside, begin_s, time.time()))
 
 
 @contextmanager
@@ -117,9 +201,7 @@ def _leaking(stand: Stand, topic: str, candidate: Path) -> Iterator[None]:
     """A shadow, and a process of its kind that takes a gigabyte and dies, again and again."""
     with (
         _well(stand, topic, candidate),
-        _again_and_again(
-            lambda: subprocess.run([sys.executable, "-c", _BALLOON], capture_output=True, check=False)
-        ),
+        _again_and_again(lambda: stand.aside("balloon", [sys.executable, "-c", _BALLOON])),
     ):
         yield
 
@@ -134,9 +216,11 @@ def _again_and_again(once: Callable[[], object]) -> Iterator[None]:
 
     thread = threading.Thread(target=loop)
     thread.start()
-    yield
-    ended.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 MISERIES = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +13,7 @@ from confluent_kafka import Consumer
 from load.check import check
 from load.events import USUAL
 from load.measurement import Measurement
+from load.paced import Beside
 from load.processes import Strangers
 from load.rivals import start
 from load.stages import Stages, stages_between
@@ -60,21 +62,24 @@ def drain(
     *,
     traffic: Traffic = USUAL,
     measured_from: float = 0.0,
+    beside: Beside = lambda _: nullcontext(),
     **settings: str,
 ) -> Drain:
     """Fill a new topic, let ``program`` (``worker`` or a rival) work it off, check every score.
 
     ``measured_from``: the share of the events after which CPU and stages are measured; from the first one by default.
+    ``beside``: what else goes on meanwhile.
     """
     topic = stand.topic(program, traffic=traffic)
     stand.fill(topic, events)
     strangers = Strangers()
-    run = start(stand, program, topic, **settings)
-    try:
-        seen = watch(stand, [run], topic, events, int(events * measured_from))
-        share = strangers.share()
-    finally:
-        run.stop()
+    with beside(topic):
+        run = start(stand, program, topic, **settings)
+        try:
+            seen = watch(stand, [run], topic, events, int(events * measured_from))
+            share = strangers.share()
+        finally:
+            run.stop()
     written = np.sort(check(stand, topic).written_ms) / 1000
     return Drain(
         program,

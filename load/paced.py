@@ -10,9 +10,10 @@ import gc
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from confluent_kafka import Message, TopicPartition
@@ -24,7 +25,7 @@ from load.rivals import start, wait_ready
 from load.stages import Stages, stages_between
 from load.stand import PARTITIONS, Stand
 
-__all__ = ["Beside", "Paced", "paced"]
+__all__ = ["Beside", "Course", "Paced", "paced", "paced_beside"]
 
 _WARM_S = 2.0
 _GRACE_S = 60.0
@@ -64,14 +65,26 @@ Beside = Callable[[str], AbstractContextManager[object]]
 """What else goes on while a topic is worked on."""
 
 
-def paced(
-    stand: Stand,
-    program: str,
-    rate: float,
-    seconds: float,
-    beside: Beside = lambda _: nullcontext(),
-    **settings: str,
-) -> Paced:
+@dataclass(frozen=True)
+class Course:
+    """Every event of a run: when it was to be sent, and how much later it came, in ms."""
+
+    intended_ms: np.ndarray
+    late_ms: np.ndarray
+
+    @classmethod
+    def of(cls, received: Sequence[tuple[float, list[Message]]]) -> Self:
+        """Batches of scored events with the time of their receipt in ms."""
+        decoder = scored_decoder()
+        late_ms, intended_ms = [], []
+        for now_ms, messages in received:
+            _, times, _ = scored_columns(messages, decoder)
+            late_ms.append(now_ms - times)
+            intended_ms.append(times)
+        return cls(np.concatenate(intended_ms), np.concatenate(late_ms))
+
+
+def paced(stand: Stand, program: str, rate: float, seconds: float, **settings: str) -> Paced:
     """Send at a rate for some seconds and receive every scored event."""
     topic = stand.topic(program)
     total = int(rate * seconds)
@@ -79,28 +92,35 @@ def paced(
     wait_ready(stand, run, topic)
     first, before = run.usage(), run.metrics()
     strangers = Strangers()
-    gc.disable()  # the receiver keeps every message; its own collections are not the worker's latency
-    with beside(topic):
-        received = _receive(stand, topic, rate, seconds)
-    gc.enable()
+    course = _course(stand, topic, rate, seconds)
     share, last, stages = strangers.share(), run.usage(), stages_between([before], [run.metrics()])
     run.stop()
     check(stand, topic)
-    p50, p99, p999 = np.percentile(_late_ms(received), [50, 99, 99.9])
+    warm = course.intended_ms >= course.intended_ms.min() + _WARM_S * 1000
+    p50, p99, p999 = np.percentile(course.late_ms[warm], [50, 99, 99.9])
     cpu_us = (last.cpu_s - first.cpu_s) / total * 1e6
     rss_mib = last.peak_rss_bytes / 2**20
     return Paced(program, rate, total, float(p50), float(p99), float(p999), cpu_us, rss_mib, stages, share)
 
 
-def _late_ms(received: list[tuple[float, list[Message]]]) -> np.ndarray:
-    decoder = scored_decoder()
-    late_ms, intended_ms = [], []
-    for now_ms, messages in received:
-        _, times, _ = scored_columns(messages, decoder)
-        late_ms.append(now_ms - times)
-        intended_ms.append(times)
-    late, intended = np.concatenate(late_ms), np.concatenate(intended_ms)
-    return late[intended >= intended.min() + _WARM_S * 1000]
+def paced_beside(stand: Stand, rate: float, seconds: float, beside: Beside) -> Course:
+    """The same of the worker, with something beside it, event by event."""
+    topic = stand.topic("worker")
+    run = start(stand, "worker", topic)
+    wait_ready(stand, run, topic)
+    with beside(topic):
+        course = _course(stand, topic, rate, seconds)
+    run.stop()
+    check(stand, topic)
+    return course
+
+
+def _course(stand: Stand, topic: str, rate: float, seconds: float) -> Course:
+    gc.disable()  # the receiver keeps every message; its own collections are not the worker's latency
+    try:
+        return Course.of(_receive(stand, topic, rate, seconds))
+    finally:
+        gc.enable()
 
 
 def _receive(stand: Stand, topic: str, rate: float, seconds: float) -> list[tuple[float, list[Message]]]:

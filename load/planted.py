@@ -116,7 +116,8 @@ def planted(stand: Stand, data: Path, case: str) -> Planted:
     app, page = stand.compare(topic, **criteria)
     sender = threading.Thread(target=send_events, args=(stand.servers, topic, rows))
     sender.start()
-    runs, first, live = (worker, shadow, app), None, {}
+    runs, live = (worker, shadow, app), _summary(page)
+    first: str | None = None
     deadline = began_at + _LONGEST_S
     try:
         while not _is_done(live, len(rows)):

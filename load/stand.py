@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -21,6 +21,7 @@ from load.processes import usage
 from load.run import Run
 from load.traffic import SCHEMA_ID, Traffic
 from stream_infer.embedded import EmbeddedKafka
+from stream_infer.embedded.ports import free_ports
 
 __all__ = [
     "PARTITIONS",
@@ -40,6 +41,7 @@ _PROGRAM = Path(sys.executable).parent / "stream-infer"
 _FILL_AT_ONCE = 20_000
 _MEMBERS_S = 120.0
 _HIDDEN_S = 600
+_LONGEST_ASIDE_S = 60.0
 
 
 class Stand:
@@ -47,7 +49,7 @@ class Stand:
 
     ``data``: rows to train on, instead of the bench's own. ``nodes``: brokers, one or three. ``kind``: the model that
     every program scores with; the autoencoder, or where there is data what ``stream-infer train`` makes of it.
-    ``servers``: brokers that are there already.
+    ``servers``: brokers that are there already. ``shadow_cores``: the only ones that shadows may use; empty for all.
     """
 
     def __init__(
@@ -69,6 +71,8 @@ class Stand:
         self.folder = Path()
         self.servers = servers
         self._own_kafka = not servers
+        self._shadowed: set[str] = set()
+        self.shadow_cores: tuple[int, ...] = ()
 
     def __enter__(self) -> Self:
         self.folder = Path(
@@ -165,9 +169,33 @@ class Stand:
         """Start a shadow of a topic's worker; settings as SECTION__KEY=value."""
         own = {"SHADOW__MODEL": str(candidate), "SHADOW__PORT": "0", **environment}
         prefixed = {f"STREAM_INFER__{name}": value for name, value in own.items()}
-        self.call("topics", "create", "-c", self._config(topic), **prefixed)
+        if topic not in self._shadowed:
+            self.call("topics", "create", "-c", self._config(topic), **prefixed)
+            self._shadowed.add(topic)
         command = [_PROGRAM, "shadow", "-c", self._config(topic), *options]
-        return self._started(Run(self.folder, f"shadow-{topic}", command, prefixed))
+        return self._started(Run(self.folder, f"shadow-{topic}", command, prefixed, self.shadow_cores))
+
+    def aside(self, name: str, command: Sequence[Any]) -> None:
+        """Run a program where shadows run, until it ends, however it ends."""
+        with suppress(RuntimeError):
+            Run(self.folder, name, command, {}, self.shadow_cores).wait(_LONGEST_ASIDE_S)
+
+    def compare(self, topic: str, **environment: str) -> tuple[Run, str]:
+        """Start the analysts' app of a topic; returns the address of its pages, too."""
+        port = free_ports(1)[0]
+        own = {"COMPARE__PORT": str(port), "COMPARE__TOPIC": f"{topic}.compared", **environment}
+        prefixed = {f"STREAM_INFER__{name}": value for name, value in own.items()}
+        command = [_PROGRAM, "compare", "-c", self._config(topic)]
+        run = self._started(Run(self.folder, f"compare-{topic}", command, prefixed))
+        return run, f"http://127.0.0.1:{port}"
+
+    def report(self, topic: str, **environment: str) -> dict[str, Any]:
+        """The numbers of `stream-infer compare report` of a topic."""
+        own = {"COMPARE__TOPIC": f"{topic}.compared", **environment}
+        prefixed = {f"STREAM_INFER__{name}": value for name, value in own.items()}
+        page = self.folder / f"{topic}.html"
+        self.call("compare", "report", "-c", self._config(topic), "--from-topic", "-o", page, **prefixed)
+        return dict(json.loads(page.with_suffix(".json").read_text("utf-8")))
 
     def rival(self, program: str, command: Sequence[Any], topic: str) -> Run:
         """Start a rival on a topic: a command that takes servers, topic, group, model and the file of the schema."""

@@ -1,0 +1,130 @@
+"""Commands about the shadow: is each result paired, is the verdict right, can it hurt the worker?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from load.beside import MISERIES, Beside, apart, beside
+from load.planted import CASES, Equal, Planted, equal_runs, planted, scored_pairs
+from load.report import surroundings
+from load.scenarios import warm_broker
+from load.shadow import paired
+from load.stand import Stand
+
+__all__ = ["beside_command", "shadow_command", "verdicts_command"]
+
+_CONSOLE = Console()
+_DATA = click.option(
+    "--data", type=click.Path(exists=True, path_type=Path), required=True, help="Parquet with a test split."
+)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+@click.command("shadow")
+@_DATA
+@click.option("--kills", default=0, show_default=True, help="Kill -9 worker and shadow so often on the way.")
+def shadow_command(data: Path, kills: int) -> None:
+    """Stream the test rows of a file through worker and shadow, see that each is paired once, then backtest them."""
+    with Stand(_say, data) as stand:
+        done = paired(stand, data, kills)
+    click.echo(str(done))
+
+
+@click.command("verdicts")
+@_DATA
+@click.option("--case", "cases", type=click.Choice(list(CASES)), multiple=True, help="Default: all.")
+@click.option("--runs", default=200, show_default=True, help="Runs of two equal models.")
+@click.option("--alpha", default=0.05, show_default=True, help="Error level of those runs.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("load/results/verdicts.json"), show_default=True
+)
+def verdicts_command(data: Path, cases: tuple[str, ...], runs: int, alpha: float, out: Path) -> None:
+    """Plant a worse and a better candidate, see that the verdict finds them live and offline; then equal models."""
+    with Stand(_say, data) as stand:
+        found = []
+        for case in cases or tuple(CASES):
+            _say(f"a {case} candidate")
+            found.append(planted(stand, data, case))
+        _say(f"{runs} runs of two equal models")
+        equal = equal_runs(scored_pairs(stand, data), runs, alpha)
+    _show_planted(found, equal)
+    _write(out, {"planted": [asdict(one) for one in found], "equal": asdict(equal)})
+    if not (all(one.is_right for one in found) and equal.is_within):
+        raise SystemExit(1)
+
+
+@click.command("shadow-beside")
+@click.option("--misery", "miseries", type=click.Choice(list(MISERIES)), multiple=True, help="Default: all.")
+@click.option("--rate", default=5_000.0, show_default=True, help="Events a second.")
+@click.option("--seconds", default=5.0, show_default=True, help="Length of each turn.")
+@click.option("--pairs", default=5, show_default=True, help="Turns alone, and as many beside.")
+@click.option("--drain-events", default=0, show_default=True, help="Work off so many, too, alone and beside.")
+@click.option("--apart", "is_apart", is_flag=True, help="Shadows on cores of their own (Linux, taskset).")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("load/results/beside.json"), show_default=True
+)
+def beside_command(miseries: tuple[str, ...], out: Path, *, is_apart: bool, **sizes: Any) -> None:
+    """Measure the worker alone and beside a shadow in misery, in turns."""
+    others = apart() if is_apart else ()
+    with Stand(_say, kind="forecast") as stand:
+        stand.shadow_cores = others
+        warm_broker(stand)
+        found = []
+        for misery in miseries or tuple(MISERIES):
+            _say(f"beside a shadow: {misery}")
+            found.append(beside(stand, misery, **sizes))
+    _show_beside(found)
+    _write(out, {"apart": is_apart, "beside": [asdict(one) for one in found]})
+
+
+def _show_planted(found: Sequence[Planted], equal: Equal) -> None:
+    table = Table(
+        "candidate", "verdict", "live", "offline", "all equal", "first", "precision, recall", title="planted"
+    )
+    for one in found:
+        sides = [f"{side['precision']:.2f}, {side['recall']:.2f}" for side in (one.primary, one.shadow)]
+        equals, first = "yes" if one.equal else "no", one.first_verdict or "none"
+        table.add_row(one.case, one.expected, one.live, one.offline, equals, first, " → ".join(sides))
+    _CONSOLE.print(table)
+    for one in found:
+        _CONSOLE.print(f"{one.case}: {one.compared:,} of {one.events:,} events compared, {one.reason}")
+    _CONSOLE.print(str(equal))
+
+
+def _show_beside(found: Sequence[Beside]) -> None:
+    """Medians of the turns and their spread, alone → beside."""
+    heads = ("shadow", "turns", "p50 ms", "p99 ms", "change", "events/s", "change", "drain")
+    table = Table(*heads, title="the worker, alone → beside")
+    for one in found:
+        alone, together = (
+            [_spread(one.values(name, beside=which)) for name in ("p50_ms", "p99_ms", "events_per_s")]
+            for which in (False, True)
+        )
+        p50, p99, rate = (f"{before} → {after}" for before, after in zip(alone, together, strict=True))
+        drain = "" if one.drain_change is None else f"{one.drain_change:+.1%}"
+        turns = str(len(one.values("p99_ms", beside=True)))
+        changes = [f"{one.change(name):+.1%}" for name in ("p99_ms", "events_per_s")]
+        table.add_row(one.misery, turns, p50, p99, changes[0], rate, changes[1], drain)
+    _CONSOLE.print(table)
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**surroundings(), **content}, indent=2) + "\n", "utf-8")
+    _CONSOLE.print(f"written to {path}")
