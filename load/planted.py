@@ -67,7 +67,7 @@ class Planted:
 
 @dataclass(frozen=True)
 class Equal:
-    """``wrong`` of ``runs`` ever got a verdict while somebody looked after every block."""
+    """``wrong`` of ``runs`` ever got a verdict while somebody looked after every block that tells the two apart."""
 
     runs: int
     wrong: int

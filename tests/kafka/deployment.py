@@ -241,8 +241,7 @@ class Deployment:
         schemas.mkdir(parents=True, exist_ok=True)
         (schemas / f"{self.schema_id}-event.avsc").write_text(json.dumps(EVENT_SCHEMA))
         self.config.write_text(self._toml())
-        create = [PROGRAM, "topics", "create", "-c", self.config, "--input-partitions", str(self.partitions)]
-        subprocess.run(create, check=True, capture_output=True)
+        self.create_topics()
 
     def close(self) -> None:
         for worker in self.workers:
@@ -260,9 +259,14 @@ class Deployment:
     def config(self) -> Path:
         return self.folder / "worker.toml"
 
+    def create_topics(self, **environment: str) -> None:
+        """Make what is missing; settings of this call alone as SECTION__KEY=value."""
+        create = [PROGRAM, "topics", "create", "-c", self.config, "--input-partitions", str(self.partitions)]
+        subprocess.run(create, check=True, capture_output=True, env=os.environ | _prefixed(environment))
+
     def start(self, *command: str, ready: bool = True, **environment: str) -> WorkerProcess:
         """Start one more worker, or another command; settings of this one alone as SECTION__KEY=value."""
-        prefixed = {f"STREAM_INFER__{name}": value for name, value in environment.items()}
+        prefixed = _prefixed(environment)
         log = self.folder / f"worker-{len(self.workers)}.log"
         worker = WorkerProcess(self.config, log, prefixed, command or ("run",))
         self.workers.append(worker)
@@ -396,6 +400,11 @@ class Deployment:
             lines.append(f"[{section}]")
             lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
         return "\n".join(lines) + "\n"
+
+
+def _prefixed(settings: dict[str, str]) -> dict[str, str]:
+    """Settings as SECTION__KEY=value, as the environment has them."""
+    return {f"STREAM_INFER__{name}": value for name, value in settings.items()}
 
 
 def _answered(ask: Callable[[], dict[int, int]]) -> dict[int, int] | None:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from load.planted import BLOCK_S, equal_runs, hobbled, offline_pairs
+from load.planted import equal_runs, hobbled, offline_pairs
 from stream_infer.data import sample_path
 from stream_infer.embedded.ports import free_ports
 from tests.kafka.deployment import PROGRAM, Deployment, Event, WorkerProcess, encode
@@ -111,15 +111,15 @@ def test_a_planted_candidate_gets_its_verdict(
 
 
 def test_equal_models_seldom_get_one(model: Path, bad: Path, folder: Path) -> None:
-    """The two models of the sample, exchanged by coin; 40 runs here, 200 by `python -m load verdicts`."""
+    """The two models of the sample, exchanged by coin."""
     scores = [folder / f"{name}.parquet" for name in ("good", "bad")]
     for path, one in zip(scores, (model, bad), strict=True):
         score = [PROGRAM, "score", "--data", sample_path(), "--model", one, "--split", "test", "--out", path]
         subprocess.run(score, check=True, capture_output=True)
     pairs = offline_pairs(*scores)
 
-    found = equal_runs(pairs, 40, alpha=0.05)
+    found = equal_runs(pairs, 200, alpha=0.05)
 
-    assert found.blocks == (pairs.time_ms.max() // 1000 // BLOCK_S - pairs.time_ms.min() // 1000 // BLOCK_S)
-    assert found.wrong <= 5  # more would come by chance once in 300 times, with alpha as the rate
-    assert equal_runs(pairs, 40, alpha=0.9).wrong > found.wrong  # a test that cannot fail is none
+    assert found.is_within, str(found)
+    assert found.blocks > 100
+    assert equal_runs(pairs, 20, alpha=0.9).wrong > 5  # a test that cannot fail is none

@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,38 @@ def test_a_shadow_that_starts_at_the_end_misses_nothing_after_it(
     found = both(deployment, candidate)  # the warm-up makes its windows those of an undisturbed run
 
     assert {pair["event_id"] for pair in found.pairs} == {f"e-{number}" for number in range(600, 900)}
+
+
+def test_two_candidates_start_at_a_time_and_where_the_primary_is(
+    deploy: Deploy, rows: Rows, candidate: Path, model: Path
+) -> None:
+    """Side by side, into one comparison topic, each from its own place on."""
+    deployment = shadowed(deploy, candidate)
+    deployment.send(rows(600))
+    deployment.start()
+    deployment.wait_committed()
+    time.sleep(0.1)
+    began = datetime.now(UTC).isoformat()
+    deployment.send(rows(300, start=600))
+    deployment.wait_committed()
+    other = {"SHADOW__ID": f"{deployment.app}-other", "SHADOW__STATE_TOPIC": f"{deployment.app}-other.state"}
+    deployment.create_topics(**other)
+    deployment.start("shadow", SHADOW__START=began)
+    deployment.start("shadow", SHADOW__START="primary", SHADOW__MODEL=str(model), **other)
+    deployment.send(rows(300, start=900))
+    wait_compared(deployment)
+    deployment.wait_committed(group=other["SHADOW__ID"])
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for message in stop_reading_at_end(deployment.servers, f"{deployment.topic}.compared"):
+        pair = fastavro.schemaless_reader(io.BytesIO(message.value()[5:]), _COMPARISON, None)
+        found[pair["shadow_id"]].append(pair)
+    at_time, at_primary = found[group_of(deployment)], found[other["SHADOW__ID"]]
+
+    assert sorted(p["event_id"] for p in at_time) == sorted(f"e-{number}" for number in range(600, 1200))
+    assert sorted(p["event_id"] for p in at_primary) == sorted(f"e-{number}" for number in range(900, 1200))
+    versions = [{p["shadow"]["model_version"] for p in pairs} for pairs in (at_time, at_primary)]
+    assert versions == [{Artifact.load(path).manifest.version} for path in (candidate, model)]
+    assert all(pair["delta"] == pytest.approx(0, abs=1e-5) for pair in at_primary)  # the same model twice
 
 
 def test_the_primary_changes_version_in_mid_stream(
