@@ -89,7 +89,7 @@ def apart() -> tuple[int, ...]:
 
 
 def beside(stand: Stand, misery: str, rate: float, seconds: float, pairs: int, drain_events: int) -> Beside:
-    """As many turns of ``seconds`` of each kind as ``pairs``; every event is received and checked, so the rate was held."""
+    """As many turns of ``seconds`` of each kind as ``pairs``; each event is received and checked: the rate was held."""
     candidate = stand.folder / "candidate"
     if not candidate.exists():
         stand.candidate()

@@ -1,4 +1,4 @@
-"""Commands about the shadow: is each result paired, is the verdict right, can it hurt the worker?"""
+"""Commands about the shadow: each result paired once, a verdict that is right, no harm to the worker."""
 
 from __future__ import annotations
 
