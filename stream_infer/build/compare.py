@@ -190,6 +190,8 @@ def compare_app(config: Config, data_dir: str) -> CompareApp:
 
 
 def _label_follower(config: Config) -> LabelFollower:
+    source = _label_source(config)
+    source.take()  # what cannot be read is said now
     topic = _open(config, config.compare.topic, "compare.topic")
     comparisons = TopicPairs(topic, PairReader(comparison_schemas(config)))
-    return LabelFollower(_label_source(config), comparisons, lambda: LabelLedger(*_kept(config)))
+    return LabelFollower(source, comparisons, lambda: LabelLedger(*_kept(config)))

@@ -22,7 +22,7 @@ from stream_infer.comparison.labels import Key, Labels
 from stream_infer.comparison.ledger import Ledger
 from stream_infer.comparison.pairs import Pairs
 from stream_infer.comparison.spans import TimeIndex
-from stream_infer.errors import BrokerError
+from stream_infer.errors import WorkerError
 
 __all__ = ["Comparisons", "LabelFollower", "LabelSource"]
 
@@ -35,10 +35,10 @@ class Comparisons(Protocol):
     """The comparison topic."""
 
     def spans(self) -> dict[int, tuple[int, int]]:
-        """First offset and end of each partition that has records. Raises BrokerError."""
+        """First offset and end of each partition that has records. Raises WorkerError."""
 
     def read(self, partition: int, first: int, end: int) -> Iterator[Pairs]:
-        """Yield what lies between two offsets. Raises BrokerError."""
+        """Yield what lies between two offsets. Raises WorkerError."""
 
 
 class LabelSource(Protocol):
@@ -47,7 +47,7 @@ class LabelSource(Protocol):
     labels: Labels
 
     def take(self) -> dict[Key, int]:
-        """Bring what is new into ``labels``; returns what changed, as it was before. Raises BrokerError."""
+        """Bring what is new into ``labels``; returns what changed, as it was before. Raises WorkerError."""
 
 
 class LabelFollower:
@@ -82,7 +82,7 @@ class LabelFollower:
             self._take_labels()
             self._read_on()
             self.is_ready = True
-        except BrokerError as failure:
+        except WorkerError as failure:
             logger.warning("labels wait: %s", failure)
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class LabelFollower:
         began_at = time.monotonic()
         try:
             rows = sum(self._correct(pairs, changes) for pairs in self._again(changes))
-        except BrokerError:
+        except WorkerError:
             self._start_anew()  # it is half done
             raise
         took_s = time.monotonic() - began_at
