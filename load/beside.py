@@ -27,7 +27,7 @@ from load.stand import Run, Stand
 __all__ = ["MISERIES", "Beside", "Turn", "apart", "beside"]
 
 _SETTLE_S = 1.5
-_SETUP_S = 8.0
+_SETUP_S = 10.0
 _BALLOON = """
 from stream_infer.shadow.courtesy import give_way
 give_way(10)
@@ -141,6 +141,10 @@ class _Turns:
             came = (received_ms >= begin_s * 1000) & (received_ms < end_s * 1000)
             rate = float(came.sum() / (end_s - begin_s))
             found.append(Turn(is_beside, float(p50), float(p99), rate))
+        if len({turn.beside for turn in found}) < 2:
+            raise RuntimeError(
+                "no whole turn of either kind: the machine is too busy, or there are too few pairs"
+            )
         return found
 
     def _loop(self, topic: str) -> None:
