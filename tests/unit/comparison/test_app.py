@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
+
+import numpy as np
 
 from stream_infer.comparison.app import AppSettings, CompareApp
 from stream_infer.comparison.ledger import Ledger, Windows
 from stream_infer.comparison.segments import Segments
+from stream_infer.comparison.summary import summary
 from stream_infer.comparison.verdict import Criteria
 from tests.unit.comparison.pair_data import made
+from tests.unit.comparison.test_labels import PARTS, Live
 
 
 def ledger() -> Ledger:
@@ -44,3 +49,36 @@ def test_a_recovery_never_sets_a_partition_back() -> None:
     assert app.ledger.positions() == {0: 300, 1: 300}
     for window in ("total", "hour", "minute", "block"):
         assert app.ledger.select(window) == whole.select(window)
+
+
+def test_labels_are_followed_until_the_app_ends() -> None:
+    """A label that comes while the task runs is in the numbers; when it is cancelled the follower is closed."""
+    live = Live()
+    settings = AppSettings("a", "b", {}, "c", "d", 2, "e", "f", 1)
+    criteria = Criteria(labelled=True)
+    app = CompareApp(settings, criteria, live.ledger, lambda *_: PARTS[0], lambda *_: b"", live.follower)
+    for part in PARTS:
+        live.write(part)
+    row = int(np.flatnonzero(PARTS[0].both)[0])
+
+    async def course() -> list[int]:
+        task = asyncio.create_task(app._follow(live.follower)())
+        counted = []
+        for event in (None, str(PARTS[0].event_id[row])):
+            if event is not None:
+                live.source.say(event, 1)
+            while not live.follower.is_ready or live.source.changes:
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)  # the turn that took the label ends
+            totals = [one["total"]["labels"] for one in app._read(summary)["comparisons"]]
+            counted.append(sum(labels["events"] for labels in totals if labels))
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        return counted
+
+    assert asyncio.run(course()) == [0, 1]
+    live.topic.read_count = 0
+    live.source.say(str(PARTS[0].event_id[row]), 0)
+    live.follower.turn()
+    assert live.topic.read_count < sum(map(len, PARTS))  # a closed follower reads no further
