@@ -78,8 +78,16 @@ class Commands(click.Group):
                 click.echo(escaped(line), err=True)
             ctx.exit(error.exit_code)
         except (KeyboardInterrupt, click.Abort):
-            click.echo("stopped", err=True)
-            ctx.exit(130)
+            _stopped(ctx)
+        except SystemError as error:  # Ctrl-C inside a call of the client, which returns a result nevertheless
+            if not isinstance(error.__cause__, KeyboardInterrupt):
+                raise
+            _stopped(ctx)
+
+
+def _stopped(ctx: click.Context) -> None:
+    click.echo("stopped", err=True)
+    ctx.exit(130)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
