@@ -79,7 +79,8 @@ class Commands(click.Group):
             ctx.exit(error.exit_code)
         except (KeyboardInterrupt, click.Abort):
             _stopped(ctx)
-        except SystemError as error:  # Ctrl-C inside a call of the client, which returns a result nevertheless
+        except SystemError as error:
+            # Ctrl-C inside a call of the client, which returns a result nevertheless.
             if not isinstance(error.__cause__, KeyboardInterrupt):
                 raise
             _stopped(ctx)
