@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from load.events import USUAL, training_file
@@ -211,9 +211,11 @@ class Stand:
             try:
                 found = admin.describe_consumer_groups([group(topic)])[group(topic)].result(10)
                 shares = [len(member.assignment.topic_partitions) for member in found.members]
+                stable = found.state is ConsumerGroupState.STABLE
             except KafkaException:
-                shares = []  # there is no such group yet
-            if len([share for share in shares if share]) == count:
+                shares, stable = [], False  # there is no such group yet
+            # Some assignors write shares that only they can read.
+            if sum(share > 0 for share in shares) == count or (stable and shares == [0] * count):
                 return
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{topic}: {shares} partitions, {count} members were wanted")
