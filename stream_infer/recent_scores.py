@@ -55,6 +55,5 @@ def recent_scores(reader: TopicReader, decoder: ScoredDecoder, version: str, sin
 
 def _of_version(decoder: ScoredDecoder, messages: Sequence[Message], version: bytes) -> Columns:
     columns = decoder.decode(batch_of(list(messages))).columns
-    versions = columns.event_id
-    own = [versions is not None and versions[row] == version for row in range(len(columns))]
-    return columns.take(np.array(own, np.bool_))
+    assert columns.event_id is not None  # it carries the version
+    return columns.take(columns.event_id.equal(version))

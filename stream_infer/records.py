@@ -181,6 +181,14 @@ class Text:
         """The given rows (indices or a mask), over the same bytes."""
         return Text(self.data, self.start[rows], self.length[rows])
 
+    def equal(self, value: bytes) -> NDArray[np.bool_]:
+        """Which rows are this value."""
+        found = self.length == len(value)
+        rows = np.flatnonzero(found)
+        letters = self.data[self.start[rows, None] + np.arange(len(value))]
+        found[rows] = (letters == np.frombuffer(value, np.uint8)).all(axis=1)
+        return np.asarray(found)
+
     @classmethod
     def of(cls, values: Sequence[bytes]) -> Text:
         """A column of these values."""

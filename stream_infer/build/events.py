@@ -10,7 +10,7 @@ from stream_infer.avro.source import SchemaSource, SingleSchema
 from stream_infer.config import Config
 from stream_infer.errors import ConfigError
 
-__all__ = ["fields_of", "own_schema_id", "schemas_of"]
+__all__ = ["fields_of", "own_schema_id", "schemas_of", "scored_schemas_of"]
 
 
 def schemas_of(config: Config) -> SchemaSource:
@@ -21,6 +21,12 @@ def schemas_of(config: Config) -> SchemaSource:
     if registry.dir is not None:
         return SchemaDirectory(registry.dir)
     return Registry(registry.client_settings(), registry.timeout_s, registry.cache_dir)
+
+
+def scored_schemas_of(config: Config) -> SchemaSource:
+    """Where the schemas of scored events come from: as the worker wrote them."""
+    schemas = schemas_of(config)
+    return schemas if schemas.framed else SingleSchema(own_schemas.text("scored_event"))
 
 
 def fields_of(config: Config, features: tuple[str, ...]) -> Fields:

@@ -17,7 +17,16 @@ from stream_infer.models.loading import LoadedModel, load_model
 from stream_infer.models.placement import OWN_VERSION, Placement, Server
 from stream_infer.swap import Candidate
 
-__all__ = ["Followed", "ModelAtHand", "artifact_of", "fixed", "model_of", "placement_of", "version_of"]
+__all__ = [
+    "Followed",
+    "ModelAtHand",
+    "artifact_of",
+    "fixed",
+    "model_at",
+    "model_of",
+    "placement_of",
+    "version_of",
+]
 
 _LATEST = "current"
 
@@ -46,9 +55,7 @@ class Followed:
 
     def open(self, version: ModelVersion) -> ModelAtHand:
         """Fetch, verify and open a version. Raises ModelError."""
-        path = self._shelf.take(self._registry, version)
-        loaded = load_model(path, placement_of(fixed(self._settings, path, version)))
-        return ModelAtHand(_named(loaded, version), path, version)
+        return model_at(self._registry, version, self._settings, self._shelf)
 
     def fetch(self) -> Path:
         """The folder of what the alias means now, verified but not opened."""
@@ -103,6 +110,15 @@ def placement_of(settings: ModelSettings) -> Placement:
         settings.server_patience_s,
     )
     return Placement(server=server)
+
+
+def model_at(
+    registry: ModelRegistry, version: ModelVersion, settings: ModelSettings, shelf: Shelf
+) -> ModelAtHand:
+    """One version of a registry, fetched to the shelf, verified and opened as the settings say. Raises ModelError."""
+    path = shelf.take(registry, version)
+    loaded = load_model(path, placement_of(fixed(settings, path, version)))
+    return ModelAtHand(_named(loaded, version), path, version)
 
 
 def artifact_of(settings: ModelSettings) -> Artifact:

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from confluent_kafka import Message, TopicPartition
 
-from stream_infer.avro import schemas as own_schemas
 from stream_infer.avro.comparison import ComparisonEncoder
 from stream_infer.avro.decoder import Decoder
 from stream_infer.avro.details import ScoredDetails
 from stream_infer.avro.fields import Fields
-from stream_infer.avro.source import SchemaSource, SingleSchema
-from stream_infer.build.events import own_schema_id, schemas_of
+from stream_infer.avro.source import SchemaSource
+from stream_infer.build.events import own_schema_id, schemas_of, scored_schemas_of
 from stream_infer.build.model import Followed, ModelAtHand, model_of, version_of
 from stream_infer.build.worker import Assembly
 from stream_infer.config import Config
@@ -167,7 +166,7 @@ class _Assembly(Assembly):
         self._span = None if backtest is None else backtest.span
         self._rate = Rate(None if backtest is None else backtest.rate)
         self._standing = _standing(primary)
-        self._scored_schemas = schemas if schemas.framed else SingleSchema(own_schemas.text("scored_event"))
+        self._scored_schemas = scored_schemas_of(primary)
         wanted = Fields(NUMBERS, len(NUMBERS), NAME, None, VERSION)
         self._reader = PrimaryReader(Decoder(self._scored_schemas, wanted), config.input.topic)
         super().__init__(config, *model, schemas)

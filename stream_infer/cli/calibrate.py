@@ -134,20 +134,16 @@ def _of_topic(
     artifact: Artifact, options: dict[str, Any]
 ) -> tuple[tuple[bytes, ...], NDArray[np.int64], NDArray[np.float64]]:
     """Read the scores that the worker's scored topic has of this version."""
-    from stream_infer.avro import schemas as own_schemas  # noqa: PLC0415 (slow)
-    from stream_infer.avro.decoder import Decoder  # noqa: PLC0415
+    from stream_infer.avro.decoder import Decoder  # noqa: PLC0415 (slow)
     from stream_infer.avro.fields import Fields  # noqa: PLC0415
-    from stream_infer.avro.source import SingleSchema  # noqa: PLC0415
-    from stream_infer.build.events import schemas_of  # noqa: PLC0415
+    from stream_infer.build.events import scored_schemas_of  # noqa: PLC0415
     from stream_infer.cli.options import load_config  # noqa: PLC0415
     from stream_infer.cli.rejects import parse_since  # noqa: PLC0415
     from stream_infer.recent_scores import recent_scores  # noqa: PLC0415
     from stream_infer.topic_reader import TopicReader  # noqa: PLC0415
 
     config = load_config(options["config_path"])
-    schemas = schemas_of(config)
-    if not schemas.framed:
-        schemas = SingleSchema(own_schemas.text("scored_event"))
+    schemas = scored_schemas_of(config)
     fields = Fields(("score",), 1, "entity", None, "model_version")
     kafka = config.kafka
     topic, setting = config.output.scored_topic, "output.scored_topic"

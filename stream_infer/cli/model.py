@@ -171,9 +171,40 @@ def promote(
 @click.option(
     "--to", "version", help="To this version; else to the newest one older than the alias means now."
 )
-def rollback(registry: ModelRegistry, alias: str, version: str | None) -> None:
-    """Let an alias mean an earlier version again."""
-    _point(registry, alias, version or _before(registry, registry.resolve(alias)))
+@click.option(
+    "--rescore",
+    "bad",
+    metavar="BAD",
+    help="Away from this version, and correct the scores that it gave (-c).",
+)
+@config_option
+def rollback(
+    registry: ModelRegistry, alias: str, version: str | None, bad: str | None, config_path: Path
+) -> None:
+    """Let an alias mean an earlier version again.
+
+    With --rescore BAD all events that the version BAD scored are scored again by the earlier one, their windows filled
+    by the events before. What it says of them goes to output.correction_topic, each once; the header
+    stream_infer.corrects marks it. Interrupted, the same command goes on where it was; done, it does nothing.
+    """
+    now = registry.resolve(alias)
+    if bad is None:
+        _point(registry, alias, version or _before(registry, now))
+        return
+    from stream_infer.cli.rescore import rescore  # noqa: PLC0415
+
+    found = registry.resolve(bad)
+    if found.version != bad:
+        raise click.BadParameter(f"{bad!r}: name the version, here {found.version}", param_hint="--rescore")
+    good = registry.resolve(version or _before(registry, found))
+    if now.version == bad:
+        _point(registry, alias, good.version)
+    elif now.version != good.version:
+        raise ModelRegistryError(
+            f"{alias} means {now.version}, neither {bad} nor {good.version}. Cure: --to {now.version} to have it score "
+            f"again what {bad} scored, or another --alias"
+        )
+    rescore(config_path, registry, found, good)
 
 
 @command.command()
@@ -182,7 +213,7 @@ def rollback(registry: ModelRegistry, alias: str, version: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def history(config_path: Path, since: str | None, *, as_json: bool) -> None:
     """List which offsets of which partition each version scored, as the scored topic says."""
-    from stream_infer.build.events import schemas_of  # noqa: PLC0415
+    from stream_infer.build.events import scored_schemas_of  # noqa: PLC0415
     from stream_infer.model_history import HistoryReader  # noqa: PLC0415
     from stream_infer.topic_reader import TopicReader  # noqa: PLC0415
 
@@ -192,7 +223,7 @@ def history(config_path: Path, since: str | None, *, as_json: bool) -> None:
     reader = TopicReader.open(client, extra, topic, "output.scored_topic", _TIMEOUT_S)
     try:
         spans = reader.spans(parse_since(since, time.time()) if since else -1)
-        for stretch in HistoryReader(schemas_of(config)).stretches(reader.chunks(spans)):
+        for stretch in HistoryReader(scored_schemas_of(config)).stretches(reader.chunks(spans)):
             click.echo(json.dumps(asdict(stretch)) if as_json else _stretch_line(stretch))
     finally:
         reader.close()

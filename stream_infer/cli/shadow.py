@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from stream_infer.cli.options import config_option, load_config
+from stream_infer.cli.progress import progress
 from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
 
 if TYPE_CHECKING:
-    from stream_infer.build.shadow import Told
     from stream_infer.config import Config
 
 __all__ = ["command"]
 
 _LOG = get_logger("stream_infer")
-_SAY_EVERY_S = 10.0
 
 
 @click.command()
@@ -89,7 +84,7 @@ def _go_over(
     _make_topics(config)
     require(shadow_config(config), path)
     span, ended = span_of(config, *places), threading.Event()
-    with _progress(span.events) as told:
+    with progress("backtest", span.events, "compared") as told:
         service = build(config, Backtest(span, rate, told, ended.set))
         stop_on_signals(service)
         service.run()
@@ -123,38 +118,3 @@ def _clear_up(config: Config) -> None:
         Cluster.open(config.kafka.admin_settings()).remove([config.shadow.state_topic], config.shadow.id)
     except BrokerError as error:
         _LOG.warning("the backtest's own topic and group are left", reason=str(error))
-
-
-@contextmanager
-def _progress(events: int) -> Iterator[Told]:
-    """Show how far a backtest is: a bar for people, a line every ten seconds for machines."""
-    if not sys.stderr.isatty():
-        yield _lines(events)
-        return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-    columns = (
-        TextColumn("backtest"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[compared]:,} compared"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("backtest", total=events, compared=0)
-        yield lambda passed, compared: progress.update(task, completed=passed, compared=compared)
-
-
-def _lines(events: int) -> Told:
-    said_at, compared_before = time.monotonic(), 0
-
-    def told(passed: int, compared: int) -> None:
-        nonlocal said_at, compared_before
-        now = time.monotonic()
-        if now - said_at >= _SAY_EVERY_S:
-            rate = (compared - compared_before) / (now - said_at)
-            said_at, compared_before = now, compared
-            _LOG.info("backtest", passed=passed, of=events, compared=compared, per_s=round(rate))
-
-    return told

@@ -182,6 +182,7 @@ def _derive(tree: Tree) -> set[tuple[str, ...]]:
     for section, key, name in (
         ("output", "scored_topic", topic and f"{topic}.scored"),
         ("output", "reject_topic", topic and f"{topic}.rejected"),
+        ("output", "correction_topic", topic and f"{topic}.corrected"),
         ("state", "topic", app and f"{app}.state"),
         ("shadow", "id", app and f"{app}-shadow"),
         ("shadow", "comparison_topic", topic and f"{topic}.compared"),

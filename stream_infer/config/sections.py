@@ -148,6 +148,8 @@ class Output(Section):
     """Topic of the scored events. Partitions as the input's."""
     reject_topic: TopicName = Field(json_schema_extra={"derived": "<input.topic>.rejected"})
     """Topic of the records that could not be scored, with their original bytes. Partitions as the input's."""
+    correction_topic: TopicName = Field(json_schema_extra={"derived": "<input.topic>.corrected"})
+    """Topic of what `stream-infer model rollback --rescore` corrects: scored events; made when it is first needed."""
     headers: tuple[str, ...] = TRACE_HEADERS
     """Record headers that are passed on from an event to its scored event."""
 
@@ -239,6 +241,7 @@ class Config(Section):
             "input.topic": self.input.topic,
             "output.scored_topic": self.output.scored_topic,
             "output.reject_topic": self.output.reject_topic,
+            "output.correction_topic": self.output.correction_topic,
             "state.topic": self.state.topic,
             "shadow.comparison_topic": self.shadow.comparison_topic,
             "shadow.state_topic": self.shadow.state_topic,

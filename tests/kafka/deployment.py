@@ -232,7 +232,8 @@ class Deployment:
 
     @property
     def topics(self) -> list[str]:
-        own = [self.topic, f"{self.topic}.scored", f"{self.topic}.rejected", f"{self.app}.state"]
+        own = [self.topic, *(f"{self.topic}.{name}" for name in ("scored", "rejected", "corrected"))]
+        own.append(f"{self.app}.state")
         shadow = [f"{self.topic}.compared", f"{self.topic}.compared.backtest", f"{self.app}-shadow.state"]
         return own + shadow if "shadow" in self.settings else own
 

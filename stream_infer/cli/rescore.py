@@ -1,0 +1,133 @@
+"""The part of ``stream-infer model rollback`` that scores again what a bad version scored."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from stream_infer.cli.options import load_config
+from stream_infer.cli.progress import progress
+from stream_infer.errors import BrokerError
+from stream_infer.log import get_logger
+
+if TYPE_CHECKING:
+    from stream_infer.config import Config
+    from stream_infer.model_registry.registry import ModelRegistry, ModelVersion
+    from stream_infer.rescore.offsets import Offsets
+    from stream_infer.rescore.scored_by import ScoredBy
+
+__all__ = ["rescore"]
+
+_LOG = get_logger("stream_infer")
+_QUIET_S = 5.0
+_LOOK_EVERY_S = 0.5
+_SETTLE_S = 300.0
+
+
+def rescore(config_path: Path, registry: ModelRegistry, bad: ModelVersion, good: ModelVersion) -> None:
+    """Correct what ``bad`` scored and ``good`` has not corrected yet; ``good`` is what the alias means by now."""
+    from stream_infer.build.rescore import job_config, scored_by  # noqa: PLC0415 - it compiles and loads
+    from stream_infer.log import configure  # noqa: PLC0415
+
+    config = load_config(config_path)
+    configure(config.log.format, config.log.level)
+    own = job_config(config, bad.version, good.version)
+    _make_topics(own)
+    with scored_by(config, bad.version) as scored, scored_by(config, good.version, bad.version) as corrected:
+        _settle(scored, 2 * config.model.poll_interval_s + _QUIET_S, bad.version)
+        corrected.read()
+        before = len(corrected.offsets)
+        wanted = scored.offsets - corrected.offsets
+        click.echo(f"{bad.version} scored {len(scored.offsets)} events, {before} are corrected", err=True)
+        if not len(wanted):
+            return
+        if not _work(own, registry, (bad, good), wanted):
+            click.echo("not finished: the same command goes on from here", err=True)
+            return
+        _clear_up(own)
+        corrected.read()
+        _tell(config, len(corrected.offsets) - before, len(wanted - corrected.offsets), good.version)
+        if scored.read():
+            click.echo(f"{bad.version} went on scoring meanwhile: give the same command again", err=True)
+
+
+def _settle(scored: ScoredBy, quiet_s: float, bad: str) -> None:
+    """Read on until the workers have swapped: nothing more by the bad version for a while. Raises BrokerError."""
+    began_at = grown_at = time.monotonic()
+    _LOG.info("waiting until workers no longer score with it", version=bad, quiet_s=quiet_s)
+    while time.monotonic() - grown_at < quiet_s:
+        if scored.read():
+            grown_at = time.monotonic()
+        if grown_at - began_at > _SETTLE_S + quiet_s:
+            raise BrokerError(
+                f"a worker still scores with {bad}. Cure: see /status of each (model_refused, model_registry), or "
+                "restart it; then give the same command again"
+            )
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _work(
+    own: Config, registry: ModelRegistry, versions: tuple[ModelVersion, ModelVersion], wanted: Offsets
+) -> bool:
+    """Run the job; returns whether it came to its end."""
+    from stream_infer.build.model import model_at  # noqa: PLC0415
+    from stream_infer.build.rescore import Job, build  # noqa: PLC0415
+    from stream_infer.cli.run import stop_on_signals  # noqa: PLC0415
+    from stream_infer.model_registry.shelf import Shelf  # noqa: PLC0415
+
+    bad, good = versions
+    ended, shelf = threading.Event(), Shelf(own.model.cache_dir)
+    try:
+        model = model_at(registry, good, own.model, shelf)
+        span = sum(wanted.stop[p] - first for p, first in wanted.first.items())
+        with progress("rescoring", span, "corrected") as told:
+            service = build(own, model, Job(bad.version, wanted, told, ended.set))
+            stop_on_signals(service)
+            service.run()
+    finally:
+        shelf.close()
+    return ended.is_set()
+
+
+def _make_topics(own: Config) -> None:
+    """Create the correction topic and the job's state; the worker's own topics must be there."""
+    from stream_infer.cluster import Cluster, Topic  # noqa: PLC0415
+    from stream_infer.topics import STATE, Role, faults  # noqa: PLC0415
+
+    cluster = Cluster.open(own.kafka.admin_settings())
+    source = cluster.topics([own.input.topic]).get(own.input.topic)
+    if source is None:
+        raise BrokerError(f"input.topic = {own.input.topic} does not exist: correct the name")
+    roles = [
+        Role("output.correction_topic", own.output.correction_topic, {}),
+        Role("state of the job", own.state.topic, STATE),
+    ]
+    found = cluster.topics(role.name for role in roles)
+    missing = [role for role in roles if role.name not in found]
+    cluster.create(Topic(role.name, source.partition_count, -1, role.config) for role in missing)
+    wrong = [said for role in roles if role.name in found for said in faults(role, source, found[role.name])]
+    if wrong:
+        raise BrokerError(f"{'; '.join(wrong)}: delete the topic, it is made anew, or name another")
+
+
+def _clear_up(own: Config) -> None:
+    """Remove the state and the offsets of a job that is done."""
+    from stream_infer.cluster import Cluster  # noqa: PLC0415
+
+    try:
+        Cluster.open(own.kafka.admin_settings()).remove([own.state.topic], own.app.id)
+    except BrokerError as error:
+        _LOG.warning("the job's own topic and group are left", reason=str(error))
+
+
+def _tell(config: Config, corrected: int, left: int, good: str) -> None:
+    click.echo(f"{corrected} corrections are in {config.output.correction_topic}", err=True)
+    if left:
+        click.echo(
+            f"{left} events keep the score they have: {good} has none for them, or the input no longer holds them",
+            err=True,
+        )
