@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,7 @@ def _work(
 def _make_topics(own: Config) -> None:
     """Create the correction topic and the job's state; the worker's own topics must be there."""
     from stream_infer.cluster import Cluster, Topic  # noqa: PLC0415
-    from stream_infer.topics import STATE, Role, faults  # noqa: PLC0415
+    from stream_infer.topics import GROUP_SETTINGS, STATE, Role, faults  # noqa: PLC0415
 
     cluster = Cluster.open(own.kafka.admin_settings())
     source = cluster.topics([own.input.topic]).get(own.input.topic)
@@ -109,6 +110,9 @@ def _make_topics(own: Config) -> None:
     found = cluster.topics(role.name for role in roles)
     missing = [role for role in roles if role.name not in found]
     cluster.create(Topic(role.name, source.partition_count, -1, role.config) for role in missing)
+    if own.kafka.group_protocol == "consumer":
+        with suppress(BrokerError):  # then a job that was killed is waited for until its session ends
+            cluster.configure_group(own.app.id, GROUP_SETTINGS)
     wrong = [said for role in roles if role.name in found for said in faults(role, source, found[role.name])]
     if wrong:
         raise BrokerError(f"{'; '.join(wrong)}: delete the topic, it is made anew, or name another")
