@@ -22,6 +22,7 @@ from load.rivals import RIVALS
 from load.scenarios import SCENARIOS, Scenario, warm_broker
 from load.shadow_commands import beside_command, shadow_command, verdicts_command
 from load.stand import ModelKind, Stand
+from load.swap import memory, swapped
 
 _RESULTS = Path("load/results")
 _OUT = click.option(
@@ -188,6 +189,29 @@ def poison_command(events: int, share: float, repeats: int, lane: str) -> None:
     click.echo(
         f"with {share:.0%} poison {median(ratios):.0%} of clean ({min(ratios):.0%} to {max(ratios):.0%})"
     )
+
+
+@main.command("swap")
+@click.option(
+    "--rate",
+    "rates",
+    type=float,
+    default=(2_000.0, 10_000.0),
+    multiple=True,
+    show_default=True,
+    help="Events a second.",
+)
+@click.option("--swaps", default=20, show_default=True, help="Of each paced run.")
+@click.option("--every", default=2.5, show_default=True, help="Seconds from one swap to the next.")
+@click.option("--memory-swaps", default=100, show_default=True, help="Then so many more, for memory.")
+def swap_command(rates: tuple[float, ...], swaps: int, every: float, memory_swaps: int) -> None:
+    """Swap the model in mid-stream, and measure how late scores are around the swaps and what memory they leave."""
+    with Stand(_say, kind="forecast") as stand:
+        warm_broker(stand)
+        for rate in rates:
+            click.echo(str(swapped(stand, rate, swaps, every)))
+        if memory_swaps:
+            click.echo(str(memory(stand, memory_swaps)))
 
 
 @main.command("recover")

@@ -25,7 +25,7 @@ from load.rivals import start, wait_ready
 from load.stages import Stages, stages_between
 from load.stand import PARTITIONS, Stand
 
-__all__ = ["Beside", "Course", "Paced", "paced", "paced_beside"]
+__all__ = ["Beside", "Course", "Paced", "course_of", "paced", "paced_beside"]
 
 _WARM_S = 2.0
 _GRACE_S = 60.0
@@ -92,7 +92,7 @@ def paced(stand: Stand, program: str, rate: float, seconds: float, **settings: s
     wait_ready(stand, run, topic)
     first, before = run.usage(), run.metrics()
     strangers = Strangers()
-    course = _course(stand, topic, rate, seconds)
+    course = course_of(stand, topic, rate, seconds)
     share, last, stages = strangers.share(), run.usage(), stages_between([before], [run.metrics()])
     run.stop()
     check(stand, topic)
@@ -109,13 +109,14 @@ def paced_beside(stand: Stand, rate: float, seconds: float, beside: Beside) -> C
     run = start(stand, "worker", topic)
     wait_ready(stand, run, topic)
     with beside(topic):
-        course = _course(stand, topic, rate, seconds)
+        course = course_of(stand, topic, rate, seconds)
     run.stop()
     check(stand, topic)
     return course
 
 
-def _course(stand: Stand, topic: str, rate: float, seconds: float) -> Course:
+def course_of(stand: Stand, topic: str, rate: float, seconds: float) -> Course:
+    """Send to a topic at a rate for some seconds and receive every scored event."""
     gc.disable()  # the receiver keeps every message; its own collections are not the worker's latency
     try:
         return Course.of(_receive(stand, topic, rate, seconds))

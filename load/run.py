@@ -75,6 +75,20 @@ class Run:
                 raise RuntimeError(f"{self.name} is not ready:\n{self.text()[-3000:]}")
             time.sleep(0.05)
 
+    def facts(self) -> dict[str, Any]:
+        """What a worker's /status says of it; empty while there is none. Raises RuntimeError when it has ended."""
+        self.check()
+        try:
+            told = httpx.get(f"http://127.0.0.1:{self._port() or 0}/status", timeout=2).json()
+        except httpx.HTTPError:
+            return {}
+        return dict(told.get("facts", {}))
+
+    def rss_bytes(self) -> int:
+        """Resident size now."""
+        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
+
     def kill(self) -> None:
         """End it as kill -9 does."""
         self._process.kill()

@@ -102,11 +102,16 @@ class Stand:
         """What a topic was made for."""
         return self._traffic[topic]
 
-    def topic(self, name: str, partitions: int = PARTITIONS, traffic: Traffic = USUAL) -> str:
-        """Make the four topics of a new deployment; returns the input topic. The worker's group is ``group``'s."""
+    def topic(
+        self, name: str, partitions: int = PARTITIONS, traffic: Traffic = USUAL, source: str | None = None
+    ) -> str:
+        """Make the four topics of a new deployment; returns the input topic. The worker's group is ``group``'s.
+
+        ``source``: a model and an alias to follow, in the place of the model.
+        """
         topic = f"{name}-{len(self._traffic) + 1}.events"
         self._traffic[topic] = traffic
-        self._config(topic).write_text(self._toml(topic))
+        self._config(topic).write_text(self._toml(topic, source))
         self.call("topics", "create", "-c", self._config(topic), "--input-partitions", str(partitions))
         return topic
 
@@ -277,7 +282,7 @@ class Stand:
     def _config(self, topic: str) -> Path:
         return self.folder / f"{topic}.toml"
 
-    def _toml(self, topic: str) -> str:
+    def _toml(self, topic: str, source: str | None) -> str:
         traffic = self._traffic[topic]
         sections = {
             "app": {"id": group(topic)},
@@ -290,7 +295,7 @@ class Stand:
                 "event_id": "event_id",
                 "features": traffic.setting,
             },
-            "model": {"path": str(self.model_of(traffic))},
+            "model": {"path": str(self.model_of(traffic))} if source is None else {"source": source},
             "control": {"port": 0},
         }
         lines: list[str] = []
