@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ def rescore(config_path: Path, registry: ModelRegistry, bad: ModelVersion, good:
     config = load_config(config_path)
     configure(config.log.format, config.log.level)
     own = job_config(config, bad.version, good.version)
-    _make_topics(own)
+    _make_topic(own, "output.correction_topic", own.output.correction_topic, {})
     with scored_by(config, bad.version) as scored, scored_by(config, good.version, bad.version) as corrected:
         _settle(scored, 2 * config.model.poll_interval_s + _QUIET_S, bad.version)
         corrected.read()
@@ -79,8 +80,11 @@ def _work(
     from stream_infer.build.rescore import Job, build  # noqa: PLC0415
     from stream_infer.cli.run import stop_on_signals  # noqa: PLC0415
     from stream_infer.model_registry.shelf import Shelf  # noqa: PLC0415
+    from stream_infer.topics import STATE  # noqa: PLC0415
 
     bad, good = versions
+    _make_topic(own, "the job's state topic", own.state.topic, STATE)
+    _end_sessions_soon(own)
     ended, shelf = threading.Event(), Shelf(own.model.cache_dir)
     try:
         model = model_at(registry, good, own.model, shelf)
@@ -94,28 +98,30 @@ def _work(
     return ended.is_set()
 
 
-def _make_topics(own: Config) -> None:
-    """Create the correction topic and the job's state; the worker's own topics must be there."""
+def _make_topic(own: Config, setting: str, name: str, config: Mapping[str, str]) -> None:
+    """Create a topic with the input's partitions, unless it is there. Raises BrokerError where one does not fit."""
     from stream_infer.cluster import Cluster, Topic  # noqa: PLC0415
-    from stream_infer.topics import GROUP_SETTINGS, STATE, Role, faults  # noqa: PLC0415
+    from stream_infer.topics import Role, faults  # noqa: PLC0415
 
     cluster = Cluster.open(own.kafka.admin_settings())
-    source = cluster.topics([own.input.topic]).get(own.input.topic)
+    found = cluster.topics([own.input.topic, name])
+    source = found.get(own.input.topic)
     if source is None:
         raise BrokerError(f"input.topic = {own.input.topic} does not exist: correct the name")
-    roles = [
-        Role("output.correction_topic", own.output.correction_topic, {}),
-        Role("state of the job", own.state.topic, STATE),
-    ]
-    found = cluster.topics(role.name for role in roles)
-    missing = [role for role in roles if role.name not in found]
-    cluster.create(Topic(role.name, source.partition_count, -1, role.config) for role in missing)
+    if name not in found:
+        cluster.create([Topic(name, source.partition_count, -1, config)])
+    elif wrong := faults(Role(setting, name, config), source, found[name]):
+        raise BrokerError(f"{'; '.join(wrong)}. Cure: delete it (it is made anew), or name another")
+
+
+def _end_sessions_soon(own: Config) -> None:
+    """A job that was killed is waited for until its session ends: let that be soon."""
+    from stream_infer.cluster import Cluster  # noqa: PLC0415
+    from stream_infer.topics import GROUP_SETTINGS  # noqa: PLC0415
+
     if own.kafka.group_protocol == "consumer":
-        with suppress(BrokerError):  # then a job that was killed is waited for until its session ends
-            cluster.configure_group(own.app.id, GROUP_SETTINGS)
-    wrong = [said for role in roles if role.name in found for said in faults(role, source, found[role.name])]
-    if wrong:
-        raise BrokerError(f"{'; '.join(wrong)}: delete the topic, it is made anew, or name another")
+        with suppress(BrokerError):
+            Cluster.open(own.kafka.admin_settings()).configure_group(own.app.id, GROUP_SETTINGS)
 
 
 def _clear_up(own: Config) -> None:
