@@ -28,7 +28,7 @@ def write_file(path: Path, labels: dict[int, int]) -> None:
     columns = {
         "entity_id": [f"machine-{number % ENTITIES}" for number in labels],
         "ts": pa.array([_FIRST_MS + number * 1000 for number in labels], pa.timestamp("ms", "UTC")),
-        "label": pa.array(list(labels.values()), pa.int8()),
+        "label": pa.array([int(value) for value in labels.values()], pa.int8()),
     }
     pq.write_table(pa.table(columns), path.with_suffix(".new"))
     os.replace(path.with_suffix(".new"), path)
@@ -37,7 +37,7 @@ def write_file(path: Path, labels: dict[int, int]) -> None:
 def send(servers: str, topic: str, labels: list[dict[str, Any]]) -> None:
     producer = Producer({"bootstrap.servers": servers})
     for label in labels:
-        producer.produce(topic, json.dumps(label).encode(), label.get("event_id", "").encode())
+        producer.produce(topic, json.dumps(label).encode(), str(label.get("event_id", "")).encode())
     assert producer.flush(60) == 0
 
 
