@@ -29,8 +29,8 @@ from stream_infer.models.remote.rest import BentoMl, OpenInferenceRest, TensorFl
 
 __all__ = ["RemoteModel", "Sample", "asking_of", "open_remote"]
 
-_REQUEST_BYTES = 1 << 20
-"""Windows of one request, unpacked: some servers take no more than 4 MiB, and JSON is three times as large."""
+_REQUEST_BYTES = 1 << 19
+"""Windows of one request, as numbers: many servers take no more than 4 MiB, and JSON is five times as large."""
 _PAUSE_S = 0.05
 _SAMPLE_WINDOWS = 16
 _USUAL_APART = 0.05

@@ -130,12 +130,12 @@ def test_what_an_alias_comes_to_mean_is_asked_for_by_its_own_name(
     followed.close()
 
 
-def test_a_batch_goes_in_requests_of_a_megabyte(server: InferServer) -> None:
+def test_a_batch_goes_in_requests_of_half_a_megabyte(server: InferServer) -> None:
     model = opened(server)
     server.rows.clear()
-    model.score(some_windows(14_000))
-    assert sum(server.rows) == 14_000
-    assert max(server.rows) * 5 * FEATURES * 4 <= 1 << 20
+    model.score(some_windows(7_000))
+    assert sum(server.rows) == 7_000
+    assert max(server.rows) * 5 * FEATURES * 4 <= 1 << 19
 
 
 def test_a_server_of_another_model_is_refused(server: InferServer) -> None:
