@@ -25,8 +25,8 @@ class Encoder(Protocol):
         """Encode all rows of ``columns``."""
 
 
-RejectHeaders = Callable[[Batch, int, str, str, str], list[tuple[str, bytes | None]]]
-"""Headers of a reject, of: batch, row, stage, error class, reason."""
+RejectHeaders = Callable[[Batch, Sequence[tuple[int, str, str, str]]], HeaderColumn]
+"""Makes the headers of a batch's rejects, each given as row, stage, error class, reason."""
 
 
 class Publisher:
@@ -99,9 +99,7 @@ class Publisher:
         found.sort()
         rows = [row for row, _, _, _ in found]
         values, keys = batch.values.take(rows), batch.keys.take(rows)
-        headers = [self._reject_headers(batch, *reject) for reject in found]
-        outgoing = Outgoing(
-            values, batch.partition[rows], np.arange(len(rows)), keys, HeaderColumn.of(headers)
-        )
+        headers = self._reject_headers(batch, found)
+        outgoing = Outgoing(values, batch.partition[rows], np.arange(len(rows)), keys, headers)
         if outbox.write_all(self._reject_topic, outgoing):
             raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))

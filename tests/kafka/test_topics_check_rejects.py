@@ -22,6 +22,7 @@ from stream_infer.errors import BrokerError, ModelError, RegistryError
 from stream_infer.records import Position
 from stream_infer.rejects import Reject
 from tests.kafka.deployment import SCHEMA_ID
+from tests.rejected import headers_of
 
 pytestmark = pytest.mark.kafka
 
@@ -222,7 +223,7 @@ def filled(worker, kafka):
     write(
         kafka, topic, [(0, None, b"not a reject", None), (1, None, None, [("stream_infer.stage", b"decode")])]
     )
-    write(kafka, topic, [(0, b"k", b"aborted", reject(worker, 99).headers())], commit=False)
+    write(kafka, topic, [(0, b"k", b"aborted", headers_of(reject(worker, 99)))], commit=False)
     return worker
 
 
@@ -267,7 +268,7 @@ def test_show_decodes_what_can_be_read(worker, kafka):
     (worker.path.parent / "7-point.avsc").write_text(
         json.dumps({"type": "record", "name": "Point", "fields": [{"name": "x", "type": "long"}]})
     )
-    headers = reject(worker, 0).headers()
+    headers = headers_of(reject(worker, 0))
     topic = f"{worker.input}.rejected"
     write(kafka, topic, [(0, b"k", b"\0\0\0\0\x07\x54", headers), (0, b"k", b"\0\0\0\0\x07\x80", headers)])
     good = call("rejects", "show", "-c", worker.path, 0, 0)

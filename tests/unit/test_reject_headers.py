@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_infer.records import Batch, Blobs, HeaderColumn, Position
-from stream_infer.rejects import PREFIX, Reject, RejectHeaders, foreign, schema_id
+from stream_infer.rejects import PREFIX, Reject, RejectHeaders, foreign, schema_ids
+from tests.rejected import headers_of
 
 INT64 = st.integers(-1, 2**63 - 1)
 HEADERS = st.lists(
@@ -34,7 +35,7 @@ REJECTS = st.builds(
 
 @given(REJECTS, HEADERS)
 def test_what_is_written_is_read(reject, original):
-    headers = reject.headers(original)
+    headers = headers_of(reject, original)
     read = Reject.parse(headers)
     assert read is not None
     for name in ("stage", "error", "source", "schema_id", "model_version", "source_time_ms", "time_ms"):
@@ -44,13 +45,13 @@ def test_what_is_written_is_read(reject, original):
 
 @given(REJECTS, HEADERS)
 def test_each_of_our_names_comes_once(reject, original):
-    names = [name for name, _ in reject.headers(original) if name.startswith(PREFIX)]
+    names = [name for name, _ in headers_of(reject, original) if name.startswith(PREFIX)]
     assert len(names) == len(set(names))
 
 
 @given(REJECTS)
 def test_reasons_are_bounded_and_hold_no_control_character(reject):
-    for _, value in reject.headers():
+    for _, value in headers_of(reject):
         text = value.decode("utf-8")
         assert len(value) <= 4 * 10 * 500
         assert not any(char in text for char in "\n\r\x1b\x00\u2028\x85")
@@ -58,7 +59,7 @@ def test_reasons_are_bounded_and_hold_no_control_character(reject):
 
 def test_a_reason_from_a_stranger_cannot_forge_a_line():
     reject = Reject("decode", "bad", "x\r\n\x1b[31mERROR forged", Position("t", 0, 1), None, "1", -1, 0)
-    reason = dict(reject.headers())["stream_infer.reason"]
+    reason = dict(headers_of(reject))["stream_infer.reason"]
     assert reason == rb"x\r\n\x1b[31mERROR forged"
 
 
@@ -112,8 +113,9 @@ def batch(value, headers):
 def test_headers_of_a_rejected_row():
     make = RejectHeaders("events", "7", framed=True, now_ms=lambda: 5)
     own = [("traceparent", b"00-1-2-01"), ("stream_infer.stage", b"old"), ("empty", None)]
-    headers = make(batch(b"\x00\x00\x00\x00\x09rest", [own]), 0, "decode", "truncated", "ends in field a")
-    assert headers == [
+    found = [(0, "decode", "truncated", "ends in field a")]
+    headers = make(batch(b"\x00\x00\x00\x00\x09rest", [own]), found)
+    assert headers[0] == [
         ("traceparent", b"00-1-2-01"),
         ("empty", None),
         ("stream_infer.stage", b"decode"),
@@ -130,16 +132,51 @@ def test_headers_of_a_rejected_row():
 
 
 def test_bare_and_null_payloads_have_no_schema_id():
+    found = [(0, "decode", "e", "r")]
     bare = RejectHeaders("events", "7", framed=False)
-    assert "stream_infer.schema_id" not in dict(
-        bare(batch(b"\x00\x00\x00\x00\x09", None), 0, "decode", "e", "r")
-    )
+    assert "stream_infer.schema_id" not in dict(bare(batch(b"\x00\x00\x00\x00\x09", None), found)[0])
     framed = RejectHeaders("events", "7", framed=True)
-    assert "stream_infer.schema_id" not in dict(framed(batch(None, None), 0, "decode", "e", "r"))
+    assert "stream_infer.schema_id" not in dict(framed(batch(None, None), found)[0])
 
 
-def test_schema_id_needs_five_bytes_and_a_zero():
-    assert schema_id(b"\x00\x00\x00\x01\x00") == 256
-    assert schema_id(b"\x00\x00\x00\x01") is None
-    assert schema_id(b"\x01\x00\x00\x01\x00") is None
-    assert schema_id(None) is None
+def test_rejects_of_a_batch_have_their_own_headers():
+    """Rows with and without a schema id and headers of their own, not all of them, not in one stage."""
+    own = [[("a", b"1")], [], [("b", None), ("c", b"3")], []]
+    values = Blobs.of([b"\0\0\0\0\7x", b"\1", None, b"\0\0\0\1\0"])
+    whole = Batch(
+        values.data,
+        values.ends,
+        values.null,
+        np.arange(4, dtype=np.int32),
+        np.arange(10, 14),
+        np.arange(20, 24),
+        Blobs.of([None] * 4),
+        HeaderColumn.of(own),
+    )
+    make = RejectHeaders("events", "7", framed=True, now_ms=lambda: 5)
+    rejects = [
+        Reject("decode", "e", "r", Position("events", 0, 10), 7, "7", 20, 5),
+        Reject("score", "f", "s", Position("events", 2, 12), None, "7", 22, 5),
+        Reject("decode", "e", "r", Position("events", 3, 13), 256, "7", 23, 5),
+    ]
+    headers = make(whole, [(r.source.partition, r.stage, r.error, r.reason) for r in rejects])
+
+    assert [Reject.parse(headers[i]) for i in range(3)] == rejects
+    assert [foreign(headers[i]) for i in range(3)] == [own[0], own[2], own[3]]
+
+
+def test_schema_ids_need_five_bytes_and_a_zero():
+    values = [
+        b"\x00\x00\x00\x01\x00",
+        b"\x00\x00\x00\x01",
+        b"\x01\x00\x00\x01\x00",
+        None,
+        b"\x00\xff\xff\xff\xffrest",
+    ]
+    payloads = Blobs.of(values)
+    zeros, keys = np.zeros(len(values), np.int64), Blobs.of([None] * len(values))
+    partition = zeros.astype(np.int32)
+    whole = Batch(payloads.data, payloads.ends, payloads.null, partition, zeros, zeros, keys)
+
+    assert schema_ids(whole, range(len(values))).tolist() == [256, -1, -1, -1, 2**32 - 1]
+    assert schema_ids(whole, []).tolist() == []

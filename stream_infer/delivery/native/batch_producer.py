@@ -157,7 +157,10 @@ def _records(outgoing: Outgoing) -> Records:
 
 
 def _header_arrays(headers: HeaderColumn, passed: frozenset[bytes] | None) -> HeaderArrays:
-    wanted = [passed is None or (name or b"").lower() in passed for name in headers.names]
+    if passed is None:
+        wanted = np.ones(len(headers.names), np.bool_)
+    else:
+        wanted = np.array([(name or b"").lower() in passed for name in headers.names], np.bool_)
     return HeaderArrays(
         given(headers.ends, np.int64),
         given(headers.names.data, np.uint8),
@@ -165,7 +168,7 @@ def _header_arrays(headers: HeaderColumn, passed: frozenset[bytes] | None) -> He
         given(headers.values.data, np.uint8),
         given(headers.values.ends, np.int64),
         given(headers.values.null, np.bool_),
-        given(np.array(wanted, np.bool_), np.bool_),
+        given(wanted, np.bool_),
     )
 
 

@@ -18,6 +18,7 @@ from stream_infer.errors import RegistryError
 from stream_infer.records import Position
 from stream_infer.rejects import Reject
 from stream_infer.shadow.primary import NAME, NUMBERS, VERSION, PrimaryReader
+from tests.rejected import headers_of
 from tests.unit.avro.avro_data import encode, framed
 
 SCHEMA = fastavro.parse_schema(json.loads(schemas.text("scored_event")))
@@ -104,7 +105,7 @@ def test_what_cannot_be_read_now_waits_with_all_behind_it(reader):
 def test_rejects_by_their_headers(reader):
     ours = Reject("decode", "truncated", "too short", Position("events", 0, 8), 1, "v1", 5, 6)
     theirs = Reject("decode", "truncated", "too short", Position("others", 0, 8), 1, "v1", 5, 6)
-    messages = [message(3, b"x", ours.headers()), message(4, b"x", theirs.headers()), message(5, b"x")]
+    messages = [message(3, b"x", headers_of(ours)), message(4, b"x", headers_of(theirs)), message(5, b"x")]
     ((partition, rows),) = reader.rejected(messages)
 
     assert partition == 0
