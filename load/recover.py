@@ -27,6 +27,7 @@ __all__ = ["FAULTS", "Load", "Recovery", "recover"]
 _BEFORE_S = 5.0
 _GRACE_S = 90.0
 _AT_ONCE = 5_000
+_SHORTLY_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,9 @@ def _recoveries(strikes: Sequence[tuple[str, float]], events: _Events) -> Iterat
 
 
 def _gap_s(came: NDArray[np.float64], at: float, end: float) -> float:
-    """The longest time without a new score that began between half a second before a fault and the next one."""
+    """The longest time without a new score that began after half a second before a fault, and before that of the next.
+
+    The last score before a fault is some milliseconds older than the fault.
+    """
     began = came[:-1]
-    return float(np.diff(came)[(began >= at - 0.5) & (began < end)].max(initial=0.0))
+    return float(np.diff(came)[(began >= at - _SHORTLY_S) & (began < end - _SHORTLY_S)].max(initial=0.0))
