@@ -1,15 +1,17 @@
 """The capacity model: its arithmetic, and that it says what was measured."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from load.autoencoder import flops_of
 from load.capacity import Limits, Workload, need, strains
 from load.costs import Costs, Line, fit, line, points
-from load.planning import COSTS, told
+from load.planning import COSTS, capacity_command, told
 from load.report import read
 
 EVEN = Costs(
@@ -96,6 +98,16 @@ def test_it_is_told_in_words():
 
     assert "10,000,000 entities" in text
     assert "on CPUs" in text
+
+
+def test_the_command_says_what_breaks():
+    said = CliRunner().invoke(capacity_command, ["--events-per-s", "1e9", "--entities", "1000000000"])
+
+    assert said.exit_code == 0, said.output
+    assert re.search(r"BREAKS: several clusters", said.output)
+    calm = CliRunner().invoke(capacity_command, ["--events-per-s", "1e5", "--gpu-events-per-s", "1e6"])
+    assert "1 GPUs" in calm.output
+    assert "BREAKS" not in calm.output
 
 
 # --- against measured runs (load/costs.json, from `python -m load costs`)
