@@ -94,7 +94,7 @@ def capacity_command(costs: Path, **given: float) -> None:
 
 def told(load: Workload, found: Need) -> list[str]:
     """A workload's needs, a line each."""
-    gpus = "on CPUs" if found.gpus is None else f"{found.gpus:,} GPUs"
+    gpus = "on CPUs" if found.gpus is None else f"on {found.gpus:,} GPU{'s' if found.gpus > 1 else ''}"
     return [
         f"{load.events_per_s:,.0f} events/s of {load.event_bytes:,} bytes and {load.features} features, "
         f"{load.entities:,} entities; the model {gpus}",

@@ -106,7 +106,7 @@ def test_the_command_says_what_breaks():
     assert said.exit_code == 0, said.output
     assert re.search(r"BREAKS: several clusters", said.output)
     calm = CliRunner().invoke(capacity_command, ["--events-per-s", "1e5", "--gpu-events-per-s", "1e6"])
-    assert "1 GPUs" in calm.output
+    assert "on 1 GPU" in calm.output
     assert "BREAKS" not in calm.output
 
 
