@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from load.events import USUAL, training_file
 from load.processes import usage
@@ -113,6 +113,7 @@ class Stand:
         self._traffic[topic] = traffic
         self._config(topic).write_text(self._toml(topic, source))
         self.call("topics", "create", "-c", self._config(topic), "--input-partitions", str(partitions))
+        self._stamp(f"{topic}.scored")
         return topic
 
     def kill_broker(self, node: int) -> None:
@@ -237,6 +238,20 @@ class Stand:
         )
         if done.returncode:
             raise RuntimeError(f"stream-infer {arguments[0]} failed:\n{done.stderr[-3000:]}")
+
+    def _stamp(self, topic: str) -> None:
+        """Let the broker say when a record was written: some programs pass the input's time on."""
+        resource = ConfigResource(
+            ResourceType.TOPIC,
+            topic,
+            incremental_configs=[
+                ConfigEntry(
+                    "message.timestamp.type", "LogAppendTime", incremental_operation=AlterConfigOpType.SET
+                )
+            ],
+        )
+        admin = AdminClient({"bootstrap.servers": self.servers})
+        admin.incremental_alter_configs([resource])[resource].result(30)
 
     def _started(self, run: Run) -> Run:
         self._closing.callback(run.stop)
