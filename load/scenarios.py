@@ -32,9 +32,9 @@ def drains(stand: Stand, plan: Plan) -> Iterator[Measurement]:
     """A topic filled beforehand."""
     for _ in range(plan.repeats):
         for mode, program, settings in plan.turns():
-            yield drain(stand, program, plan.events_of(program), **settings).measurement(
-                "drain", mode.replace("_", " ")
-            )
+            late = RIVALS[program].measured_from if program in RIVALS else 0.0
+            run = drain(stand, program, plan.events_of(program), measured_from=late, **settings)
+            yield run.measurement("drain", mode.replace("_", " "))
 
 
 def paces(stand: Stand, plan: Plan) -> Iterator[Measurement]:
