@@ -63,17 +63,19 @@ def summary(port: int) -> dict[str, Any]:
         return {}
 
 
-def labelled_count(content: dict[str, Any]) -> int:
+def counts(content: dict[str, Any]) -> tuple[int, int]:
+    """Events, and labelled ones: the two are counted apart."""
     totals = [one["total"] for one in content.get("comparisons", [])]
-    return sum(total["labels"]["events"] for total in totals if total["labels"])
+    labelled = sum(total["labels"]["events"] for total in totals if total["labels"])
+    return sum(total["events"] for total in totals), labelled
 
 
 def counted(app: WorkerProcess, port: int, count: int) -> dict[str, Any]:
-    """Wait until so many labelled events are compared."""
+    """Wait until so many events are compared, and their labels counted."""
     deadline = time.monotonic() + 120
-    while labelled_count(content := summary(port)) < count or not content["is_whole"]:
+    while counts(content := summary(port)) != (count, count) or not content["is_whole"]:
         assert app.process.poll() is None, app.text()
-        assert time.monotonic() < deadline, f"{labelled_count(content)} of {count}: {app.text()[-3000:]}"
+        assert time.monotonic() < deadline, f"{counts(content)} of {count}: {app.text()[-3000:]}"
         time.sleep(0.3)
     return content
 
