@@ -85,8 +85,8 @@ def beside_command(miseries: tuple[str, ...], out: Path, *, is_apart: bool, **si
         for misery in miseries or tuple(MISERIES):
             _say(f"beside a shadow: {misery}")
             found.append(beside(stand, misery, **sizes))
-    _show_beside(found)
-    _write(out, {"apart": is_apart, "beside": [asdict(one) for one in found]})
+            _show_beside(found[-1:])
+            _write(out, {"apart": is_apart, "beside": [asdict(one) for one in found]})
 
 
 def _show_planted(found: Sequence[Planted], equal: Equal) -> None:
