@@ -97,7 +97,7 @@ class Publisher:
         if not found:
             return
         found.sort()
-        rows = [row for row, _, _, _ in found]
+        rows = np.array([row for row, _, _, _ in found], np.int64)
         values, keys = batch.values.take(rows), batch.keys.take(rows)
         headers = self._reject_headers(batch, found)
         outgoing = Outgoing(values, batch.partition[rows], np.arange(len(rows)), keys, headers)

@@ -64,7 +64,7 @@ class Blobs:
         start[1:] = self.ends[:-1]
         return Text(self.data, start, (self.ends - start).astype(np.int32))
 
-    def take(self, rows: Sequence[int]) -> Blobs:
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> Blobs:
         """The given rows, in bytes of their own."""
         chosen = np.asarray(rows, np.int64)
         start = np.where(chosen > 0, self.ends[chosen - 1], 0)

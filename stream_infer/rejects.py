@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import repeat
 from typing import Self
 
 import numpy as np
@@ -113,25 +112,28 @@ class RejectHeaders:
 
         One pass without an object per reject: a poisoned topic must not be slower than a clean one.
         """
-        rows = [row for row, _, _, _ in found]
+        rows = np.array([row for row, _, _, _ in found], np.int64)
+        ids = schema_ids(batch, rows) if self._framed else np.full(len(rows), -1)
         places = (column[rows].tolist() for column in (batch.partition, batch.offset, batch.timestamp_ms))
-        ids = schema_ids(batch, rows).tolist() if self._framed else repeat(-1)
         topic, version, now = self._topic, self._model_version, b"%d" % self._now_ms()
-        names: list[bytes] = []
         values: list[bytes | None] = []
-        counts = []
-        for (row, *said), partition, offset, stamp, number in zip(found, *places, ids):  # noqa: B905 - ids may be endless
-            own = foreign(batch.headers[row]) if batch.headers is not None else ()
-            for name, value in own:
-                names.append(name.encode("utf-8", "replace"))
-                values.append(value)
-            values += (*_said(*said), topic, b"%d" % partition, b"%d" % offset, b"%d" % stamp)
-            if number >= 0:
-                values.append(b"%d" % number)
-            values += (version, now)
-            names += _NAMES if number >= 0 else _WITHOUT_ID
-            counts.append(len(own) + len(_NAMES) - (number < 0))
-        return HeaderColumn(np.cumsum(counts, dtype=np.int64), Blobs.of(names), Blobs.of(values))
+        names: list[bytes] = []
+        counts = np.where(ids < 0, len(_WITHOUT_ID), len(_NAMES))
+        for i, (row, partition, offset, stamp, number) in enumerate(
+            zip(rows, *places, ids.tolist(), strict=True)
+        ):
+            if batch.headers is not None:
+                own = foreign(batch.headers[row])
+                names += [name.encode("utf-8", "replace") for name, _ in own]
+                names += _WITHOUT_ID if number < 0 else _NAMES
+                values += [value for _, value in own]
+                counts[i] += len(own)
+            _, stage, error, reason = found[i]
+            values += _said(stage, error, reason)
+            values += (topic, b"%d" % partition, b"%d" % offset, b"%d" % stamp)
+            values += (version, now) if number < 0 else (b"%d" % number, version, now)
+        column = Blobs.of(names) if batch.headers is not None else _our_names(ids)
+        return HeaderColumn(np.cumsum(counts), column, Blobs.of(values))
 
 
 _NAMES = [
@@ -150,6 +152,18 @@ _NAMES = [
     )
 ]
 _WITHOUT_ID = [name for name in _NAMES if not name.endswith(b"schema_id")]
+_SCHEMA_ID = len(_NAMES) - 3
+_LENGTHS = np.fromiter(map(len, _NAMES), np.int64)
+
+
+def _our_names(ids: NDArray[np.int64]) -> Blobs:
+    """Our names over and over, without that of the schema id where there is none (-1)."""
+    kept = np.ones((len(ids), len(_NAMES)), np.bool_)
+    kept[:, _SCHEMA_ID] = ids >= 0
+    lengths = np.broadcast_to(_LENGTHS, kept.shape)[kept]
+    whole, less = b"".join(_NAMES), b"".join(_WITHOUT_ID)
+    data = b"".join([less if number < 0 else whole for number in ids.tolist()])
+    return Blobs(np.frombuffer(data, np.uint8), np.cumsum(lengths), np.zeros(len(lengths), np.bool_))
 
 
 @lru_cache(maxsize=1024)
@@ -171,7 +185,7 @@ def foreign(headers: Headers) -> HeaderList:
     return [(name, value) for name, value in headers or () if not name.startswith(PREFIX)]
 
 
-def schema_ids(batch: Batch, rows: Sequence[int]) -> NDArray[np.int64]:
+def schema_ids(batch: Batch, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
     """The schema ids that payloads begin with (a zero byte, then the id in four), -1 where one does not."""
     chosen = np.asarray(rows, np.int64)
     start = np.where(chosen > 0, batch.ends[chosen - 1], 0)

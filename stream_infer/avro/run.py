@@ -114,8 +114,8 @@ class DecodeRun:
             features=self._out.features[good],
         )
         rejects = Rejects("decode")
-        for reject in sorted(self._rejects):
-            rejects.add(*reject)
+        if self._rejects:
+            rejects = Rejects("decode", *map(list, zip(*sorted(self._rejects), strict=True)))
         return Decoded(columns, rejects, np.flatnonzero(status == why.WAITING))
 
     def _text(self, column: int, data: NDArray[np.uint8], good: _Rows) -> Text:
