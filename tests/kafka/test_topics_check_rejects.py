@@ -215,7 +215,7 @@ def filled(worker, kafka):
                 one.source.partition,
                 b"key\x00%d" % number,
                 b"\x00\x00\x00\x00\x07\xffvalue%d" % number,
-                one.headers(own),
+                headers_of(one, own),
             )
             for number, one in enumerate(rejects)
         ],
