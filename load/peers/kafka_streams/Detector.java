@@ -11,7 +11,10 @@ import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.Map;
 
-/** What training learned of each entity, the model, and what is remembered of each entity since. */
+/**
+ * What training learned of each entity, the model, and what is remembered of each entity since. Threads may share it: an
+ * entity belongs to one partition, and a partition to one thread.
+ */
 final class Detector {
     final String name;
     final String version;
