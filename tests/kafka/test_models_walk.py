@@ -13,7 +13,7 @@ import pytest
 from tests.kafka.conftest import Rows
 from tests.kafka.deployment import PROGRAM, Deployment, WorkerProcess, stop_reading_at_end
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 

@@ -86,6 +86,7 @@ def place(event: dict[str, Any]) -> Place:
     return event["source_partition"], event["source_offset"]
 
 
+@pytest.mark.slow
 def test_what_a_bad_version_scored_is_corrected_once(
     deploy: Callable[..., Deployment], rows: Rows, detector: DirectoryRegistry, tmp_path: Path
 ) -> None:
