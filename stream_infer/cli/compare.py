@@ -40,7 +40,7 @@ def _watch(config: Config) -> None:
     from stream_infer.log import configure  # noqa: PLC0415
 
     try:
-        import faust  # noqa: PLC0415 (part of an extra)
+        from stream_infer.comparison.process import Process  # noqa: PLC0415 (part of an extra)
     except ImportError as error:
         raise ConfigError(f"stream-infer compare {_EXTRA}") from error
     from stream_infer.build.compare import compare_app  # noqa: PLC0415
@@ -50,9 +50,7 @@ def _watch(config: Config) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="stream-infer-compare-") as folder:
         app = compare_app(config, folder).build()
-        faust.Worker(
-            app, override_logging=False, redirect_stdouts=False, quiet=True
-        ).execute_from_commandline()
+        Process(app, override_logging=False, redirect_stdouts=False, quiet=True).execute_from_commandline()
 
 
 @command.command()

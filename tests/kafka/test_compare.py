@@ -25,6 +25,7 @@ from aiokafka import TopicPartition
 
 from stream_infer.avro import schemas
 from stream_infer.comparison.transport import seek_back
+from stream_infer.embedded import EmbeddedKafka
 from stream_infer.embedded.ports import free_ports
 from tests.kafka.comparisons import Writer, create, records
 from tests.kafka.deployment import PROGRAM, stop_reading_at_end
@@ -167,6 +168,17 @@ def test_killed_and_restarted_the_numbers_are_those_of_the_report(kafka, tmp_pat
     assert "Promote the candidate" in page
     _verdicts_are_told(analysts, live)
     _the_export_says_the_same(analysts, offline, sent)
+
+
+def test_it_ends_when_asked_to_though_kafka_is_gone(tmp_path):
+    with EmbeddedKafka() as own:
+        analysts = Analysts(own.bootstrap_servers, tmp_path)
+        analysts.writer.write(records(100))
+        with analysts.watching() as process:
+            analysts.wait(process, 100)
+            own.kill(1)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) in {0, 1}, analysts.log()
 
 
 @pytest.mark.parametrize("committed", [None, 40])
