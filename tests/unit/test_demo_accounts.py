@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from stream_infer.config.sections import Config
+from stream_infer.config import load
 from stream_infer.demo.alarms import Alarm, Alarms
 from stream_infer.demo.audit import Audit, measured
 from stream_infer.demo.comparing import Compared
@@ -269,11 +268,11 @@ def test_plain_progress_says_a_line_at_a_time() -> None:
     assert "shadow: 1,180 compared" in said
 
 
-def test_the_worker_settings_load() -> None:
+def test_the_worker_settings_load(tmp_path: Path) -> None:
     surroundings = Surroundings("127.0.0.1:1", "http://127.0.0.1:2", Topics(), Path("m"), Path("c"))
-    config = Config.model_validate(
-        tomllib.loads(worker_settings(surroundings, ["metrics.a", 'metrics.quoted"name']))
-    )
+    written = tmp_path / "worker.toml"
+    written.write_text(worker_settings(surroundings, ["metrics.a", 'metrics.quoted"name']))
+    config = load(written, {})
     assert config.input.features == ("metrics.a", 'metrics.quoted"name')
     assert config.control.port == 0
     assert (config.shadow.start, config.compare.topic) == ("earliest", config.shadow.comparison_topic)
