@@ -28,6 +28,7 @@ __all__ = ["MISERIES", "Beside", "Turn", "apart", "beside"]
 
 _SETTLE_S = 1.5
 _SETUP_S = 10.0
+_CRASH_S = 5.0
 _BALLOON = """
 from stream_infer.shadow.courtesy import give_way
 give_way(10)
@@ -170,15 +171,10 @@ def _well(stand: Stand, topic: str, candidate: Path) -> Iterator[None]:
 
 @contextmanager
 def _crashing(stand: Stand, topic: str, candidate: Path) -> Iterator[None]:
-    """Killed as soon as it is ready, and started again."""
-
-    def once() -> None:
-        run = stand.shadow(topic, candidate)
-        run.wait_ready()
-        run.kill()
-
-    with _again_and_again(once):
-        yield
+    """Killed some seconds after each start, about when it is ready, and started again."""
+    run = stand.shadow(topic, candidate, before=_again(_CRASH_S))
+    yield
+    run.stop()
 
 
 @contextmanager
@@ -203,28 +199,15 @@ def _slow(stand: Stand, topic: str, candidate: Path) -> Iterator[None]:
 @contextmanager
 def _leaking(stand: Stand, topic: str, candidate: Path) -> Iterator[None]:
     """A shadow, and a process of its kind that takes a gigabyte and dies, again and again."""
-    with (
-        _well(stand, topic, candidate),
-        _again_and_again(lambda: stand.aside("balloon", [sys.executable, "-c", _BALLOON])),
-    ):
+    with _well(stand, topic, candidate):
+        balloon = stand.aside("balloon", [*_again(_CRASH_S), sys.executable, "-c", _BALLOON])
         yield
+        balloon.stop()
 
 
-@contextmanager
-def _again_and_again(once: Callable[[], object]) -> Iterator[None]:
-    ended = threading.Event()
-
-    def loop() -> None:
-        while not ended.is_set():
-            once()
-
-    thread = threading.Thread(target=loop)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+def _again(seconds: float) -> tuple[str, ...]:
+    """What goes before a command that is to run again and again."""
+    return (sys.executable, "-m", "load.again", str(seconds))
 
 
 MISERIES = {

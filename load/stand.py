@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -41,7 +41,6 @@ _PROGRAM = Path(sys.executable).parent / "stream-infer"
 _FILL_AT_ONCE = 20_000
 _MEMBERS_S = 120.0
 _HIDDEN_S = 600
-_LONGEST_ASIDE_S = 60.0
 
 
 class Stand:
@@ -171,20 +170,21 @@ class Stand:
         self.call("train", "--data", data, "--out", self.folder / "candidate", "--threshold-quantile", "0.98")
         return self.folder / "candidate"
 
-    def shadow(self, topic: str, candidate: Path, *options: str, **environment: str) -> Run:
-        """Start a shadow of a topic's worker; settings as SECTION__KEY=value."""
+    def shadow(
+        self, topic: str, candidate: Path, *options: str, before: Sequence[str] = (), **environment: str
+    ) -> Run:
+        """Start a shadow of a topic's worker; settings as SECTION__KEY=value. ``before``: a command to start it by."""
         own = {"SHADOW__MODEL": str(candidate), "SHADOW__PORT": "0", **environment}
         prefixed = {f"STREAM_INFER__{name}": value for name, value in own.items()}
         if topic not in self._shadowed:
             self.call("topics", "create", "-c", self._config(topic), **prefixed)
             self._shadowed.add(topic)
-        command = [_PROGRAM, "shadow", "-c", self._config(topic), *options]
+        command = [*before, _PROGRAM, "shadow", "-c", self._config(topic), *options]
         return self._started(Run(self.folder, f"shadow-{topic}", command, prefixed, self.shadow_cores))
 
-    def aside(self, name: str, command: Sequence[Any]) -> None:
-        """Run a program where shadows run, until it ends, however it ends."""
-        with suppress(RuntimeError):
-            Run(self.folder, name, command, {}, self.shadow_cores).wait(_LONGEST_ASIDE_S)
+    def aside(self, name: str, command: Sequence[Any]) -> Run:
+        """Start a program where shadows run."""
+        return self._started(Run(self.folder, name, command, {}, self.shadow_cores))
 
     def compare(self, topic: str, **environment: str) -> tuple[Run, str]:
         """Start the analysts' app of a topic; returns the address of its pages, too."""
