@@ -22,6 +22,7 @@ import numpy as np
 
 from load.drain import drain
 from load.paced import Course, paced_beside
+from load.processes import Strangers
 from load.stand import Run, Stand
 
 __all__ = ["MISERIES", "Beside", "Turn", "apart", "beside"]
@@ -52,10 +53,11 @@ class Turn:
 
 @dataclass(frozen=True)
 class Beside:
-    """The turns of one misery, and events a second of drains, alone and beside."""
+    """The turns of a misery, and events a second of drains, alone and beside; ``strangers``: the CPU share of others."""
 
     misery: str
     rate: float
+    strangers: float
     turns: Sequence[Turn]
     drains: Sequence[tuple[float, float]]
 
@@ -100,14 +102,15 @@ def beside(stand: Stand, misery: str, rate: float, seconds: float, pairs: int, d
 
     turns = _Turns(misery_of, seconds)
     longest_s = pairs * (2 * (seconds + _SETTLE_S) + _SETUP_S)
+    strangers = Strangers()
     run = paced_beside(stand, rate, longest_s, turns.run)
-    drains = []
+    share, drains = strangers.share(), []
     if drain_events:
         for _ in range(pairs):
             alone = drain(stand, "worker", drain_events).events_per_second
             together = drain(stand, "worker", drain_events, beside=misery_of).events_per_second
             drains.append((alone, together))
-    return Beside(misery, rate, turns.measured(run), drains)
+    return Beside(misery, rate, share, turns.measured(run), drains)
 
 
 class _Turns:

@@ -105,7 +105,7 @@ def _show_planted(found: Sequence[Planted], equal: Equal) -> None:
 
 def _show_beside(found: Sequence[Beside]) -> None:
     """Medians of the turns and their spread, alone → beside."""
-    heads = ("shadow", "turns", "p50 ms", "p99 ms", "change", "events/s", "change", "drain")
+    heads = ("shadow", "turns", "p50 ms", "p99 ms", "change", "events/s", "change", "drain", "others")
     table = Table(*heads, title="the worker, alone → beside")
     for one in found:
         alone, together = (
@@ -116,7 +116,9 @@ def _show_beside(found: Sequence[Beside]) -> None:
         drain = "" if one.drain_change is None else f"{one.drain_change:+.1%}"
         turns = str(len(one.values("p99_ms", beside=True)))
         changes = [f"{one.change(name):+.1%}" for name in ("p99_ms", "events_per_s")]
-        table.add_row(one.misery, turns, p50, p99, changes[0], rate, changes[1], drain)
+        table.add_row(
+            one.misery, turns, p50, p99, changes[0], rate, changes[1], drain, f"{one.strangers:.0%}"
+        )
     _CONSOLE.print(table)
 
 
