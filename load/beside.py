@@ -53,7 +53,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Beside:
-    """The turns of a misery, and events a second of drains, alone and beside; ``strangers``: the CPU share of others."""
+    """The turns of a misery, and events a second of drains, alone and beside; ``strangers``: CPU share of others."""
 
     misery: str
     rate: float
