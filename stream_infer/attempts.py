@@ -101,6 +101,7 @@ class Attempts:
             if self._proved(partition, attempt, position):
                 self.forget([partition])
             else:
+                attempt.passed += position > attempt.committed
                 attempt.committed, attempt.announced = position, True
                 self._announcing.discard(partition)
 
@@ -112,9 +113,17 @@ class Attempts:
         return found
 
     def part_events(self, partition: int) -> int:
-        """How many suspect rows to try together: fewer with each worker that died although they were tried."""
+        """How many suspect rows to try together: fewer with each worker that died although they were tried.
+
+        Each part that is committed doubles the next one. Workers that died of something else, one after the other,
+        would else leave a partition that crawls, a commit for each event; and a killer that only a worker dies of is
+        still closed in on: whoever dies of it has committed at least half the way to it.
+        """
         attempt = self._open.get(partition)
-        return 1 if attempt is None else max(1, _PART_EVENTS >> min(30, attempt.deaths - self._deaths_max))
+        if attempt is None:
+            return 1
+        fewest = max(1, _PART_EVENTS >> min(30, attempt.deaths - self._deaths_max))
+        return min(_PART_EVENTS, fewest << min(30, attempt.passed))
 
     def found(self, partition: int, offset: int) -> None:
         """A killer: the partition stays suspect until no replay would read it again."""
@@ -136,11 +145,12 @@ class Attempts:
 
 @dataclass(slots=True)
 class _Attempt:
-    """One partition since its restore. ``killer`` is the last one found (-1: none)."""
+    """One partition since its restore. ``killer``: the last one found (-1: none); ``passed``: parts committed."""
 
     committed: int
     deaths: int
     until: int
     announced: bool
     killer: int = -1
+    passed: int = 0
     leaving: bool = False

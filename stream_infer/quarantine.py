@@ -75,9 +75,10 @@ class Quarantine:
         suspect = self._attempts.suspect(batch)
         for partition in np.unique(batch.partition[suspect]).tolist():
             rows = np.flatnonzero(suspect & (batch.partition == partition))
-            step = self._attempts.part_events(partition)
-            for at in range(0, len(rows), step):
-                yield from self._tried(_rows(batch, rows[at : at + step]), settle, attend)
+            while len(rows):
+                step = self._attempts.part_events(partition)
+                yield from self._tried(_rows(batch, rows[:step]), settle, attend)
+                rows = rows[step:]
         if not suspect.any():
             yield batch, None
         elif not suspect.all():

@@ -201,3 +201,20 @@ def test_so_many_deaths_as_are_set(deaths_max: int) -> None:
         died += 1
 
     assert died == deaths_max
+
+
+@pytest.mark.parametrize("deaths", [2, 5, 40])
+def test_parts_grow_again_with_each_that_is_committed(deaths: int) -> None:
+    broker = Broker()
+    broker.end = 10 * REACH
+    for number in range(deaths):
+        Worker(f"{number:x}", broker).begin()
+    worker = Worker("abc", broker)
+    worker.begin()
+    assert worker.suspect
+    commits, first = 0, broker.offset
+    while worker.suspect:
+        worker.commit(broker.offset + worker.attempts.part_events(0))
+        commits += 1
+    assert broker.offset >= first + REACH
+    assert commits <= 8 + REACH / 256 + 1, "a commit for each event is a partition that crawls"
