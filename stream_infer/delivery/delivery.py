@@ -19,7 +19,16 @@ from stream_infer.delivery.settings import Settings
 from stream_infer.errors import BrokerError, DeliveryError
 from stream_infer.log import get_logger
 
-__all__ = ["MODEL_UNANSWERED", "Delivery", "Failures", "Ledger", "Outbox", "Undone", "error_of"]
+__all__ = [
+    "MODEL_UNANSWERED",
+    "Delivery",
+    "Failures",
+    "Ledger",
+    "Outbox",
+    "Undone",
+    "error_of",
+    "write_whole",
+]
 
 _LOG = get_logger(__name__)
 _QUEUE_FULL_WAIT_S = 0.05
@@ -275,3 +284,19 @@ class Failures:
 def error_of(failure: KafkaException) -> Any:
     """The KafkaError inside an exception of the client."""
     return failure.args[0]
+
+
+def write_whole(delivery: Delivery, topic: str, outgoing: Outgoing, what: str) -> None:
+    """Queue records that there is no reject for; ``what`` names one.
+
+    Raises Undone when the producer takes no more, and DeliveryError where one is too large to be sent.
+    """
+    try:
+        too_large = delivery.begin().write_all(topic, outgoing)
+    except KafkaException as failure:
+        raise Undone.of(error_of(failure), "publish") from failure
+    if too_large:
+        raise DeliveryError(
+            f"{what} is too large for the producer to send to {topic}. "
+            'Cure: raise "message.max.bytes" in [kafka.producer]'
+        )

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from confluent_kafka import KafkaException
 
-from stream_infer.delivery.delivery import Delivery, Undone, error_of
+from stream_infer.delivery.delivery import Delivery, write_whole
 from stream_infer.delivery.outgoing import Outgoing
-from stream_infer.errors import DeliveryError
 from stream_infer.publish import Encoder
 from stream_infer.records import Batch, Blobs, Columns, HeaderColumn, Rejects, Scores
 from stream_infer.rescore.offsets import Offsets
@@ -64,15 +62,7 @@ class CorrectionPublisher:
             batch.keys.take(rows),
             HeaderColumn.of([self._headers(batch, row) for row in rows]),
         )
-        try:
-            too_large = self._delivery.begin().write_all(self._topic, outgoing)
-        except KafkaException as failure:
-            raise Undone.of(error_of(failure), "publish") from failure
-        if too_large:
-            raise DeliveryError(
-                f"a correction is too large for the producer to send to {self._topic}. "
-                'Cure: raise "message.max.bytes" in [kafka.producer]'
-            )
+        write_whole(self._delivery, self._topic, outgoing, "a correction")
 
     def _headers(self, batch: Batch, row: int) -> list[tuple[str, bytes | None]]:
         kept = [] if batch.headers is None else batch.headers[row]

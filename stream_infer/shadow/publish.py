@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import numpy as np
-from confluent_kafka import KafkaException
 from numpy.typing import NDArray
 
-from stream_infer.delivery.delivery import Delivery, Undone, error_of
+from stream_infer.delivery.delivery import Delivery, write_whole
 from stream_infer.delivery.outgoing import Outgoing
-from stream_infer.errors import DeliveryError
 from stream_infer.pairs import Pairs
 from stream_infer.records import Batch, Blobs, Columns, Rejects, Scores
 from stream_infer.shadow.draft import Draft, Work
@@ -99,15 +97,7 @@ class ComparisonPublisher:
         payload, ends = self._encoder.encode(pairs)
         values = Blobs(payload, ends, np.zeros(len(ends), np.bool_))
         outgoing = Outgoing(values, batch.partition[rows], rows, batch.keys)
-        try:
-            too_large = self._delivery.begin().write_all(self._topic, outgoing)
-        except KafkaException as failure:
-            raise Undone.of(error_of(failure), "publish") from failure
-        if too_large:
-            raise DeliveryError(
-                f"a comparison is too large for the producer to send to {self._topic}. "
-                'Cure: raise "message.max.bytes" in [kafka.producer]'
-            )
+        write_whole(self._delivery, self._topic, outgoing, "a comparison")
 
 
 def _counts(pairs: Pairs, passed_over: int) -> Counts:
