@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from stream_infer.data import sample_path
+from stream_infer.embedded import EmbeddedKafka
 from stream_infer.model_registry.directory import DirectoryRegistry
 from stream_infer.models.artifact import Artifact
+from tests.chaos.proxy import Network
 from tests.kafka.deployment import SCHEMA_ID, Deployment, Event, encode
 
 Rows = Callable[..., list[Event]]
@@ -99,3 +101,19 @@ def deploy(
     yield make
     for deployment in made:
         deployment.close()
+
+
+@pytest.fixture(scope="module")
+def surroundings() -> Iterator[tuple[EmbeddedKafka, Network]]:
+    """A broker that clients see through the proxy only."""
+    with Network(1) as network, EmbeddedKafka(advertised=network.advertised, progress=print) as kafka:
+        network.open(kafka.inner_addresses)
+        yield kafka, network
+        assert not network.errors
+
+
+@pytest.fixture
+def network(surroundings: tuple[EmbeddedKafka, Network]) -> Iterator[Network]:
+    """The proxy, calm again after each test."""
+    yield surroundings[1]
+    surroundings[1].calm()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,20 +19,6 @@ pytestmark = pytest.mark.kafka
 
 _WITHIN_S = 100.0
 _EXPELLED_MS = 6_000
-
-
-@pytest.fixture(scope="module")
-def surroundings() -> Iterator[tuple[EmbeddedKafka, Network]]:
-    with Network(1) as network, EmbeddedKafka(advertised=network.advertised, progress=print) as kafka:
-        network.open(kafka.inner_addresses)
-        yield kafka, network
-        assert not network.errors
-
-
-@pytest.fixture
-def network(surroundings: tuple[EmbeddedKafka, Network]) -> Iterator[Network]:
-    yield surroundings[1]
-    surroundings[1].calm()
 
 
 @pytest.fixture

@@ -118,20 +118,6 @@ class ExampleLoop:
             time.sleep(0.2)
 
 
-@pytest.fixture(scope="module")
-def surroundings() -> Iterator[tuple[EmbeddedKafka, Network]]:
-    with Network(1) as network, EmbeddedKafka(advertised=network.advertised, progress=print) as kafka:
-        network.open(kafka.inner_addresses)
-        yield kafka, network
-        assert not network.errors
-
-
-@pytest.fixture
-def network(surroundings: tuple[EmbeddedKafka, Network]) -> Iterator[Network]:
-    yield surroundings[1]
-    surroundings[1].calm()
-
-
 @pytest.fixture
 def example(surroundings: tuple[EmbeddedKafka, Network]) -> Iterator[ExampleLoop]:
     kafka, network = surroundings
