@@ -75,10 +75,11 @@ class Observation:
             self._metrics.rejected(reject.stage, reject.errors)
         self._uncommitted.append(batch.timestamp_ms[columns.rows])
 
-    def committed(self, positions: dict[int, int], took_s: float) -> None:  # noqa: ARG002 - the gauges ask for all
+    def committed(self, positions: dict[int, int], took_s: dict[str, float]) -> None:  # noqa: ARG002 - the gauges ask for all
         """A delivery counts."""
         self._metrics.committed()
-        self._metrics.stage("commit", took_s)
+        for step, seconds in took_s.items():
+            self._metrics.stage(step, seconds)
         if self._uncommitted:
             self._metrics.delivered(np.concatenate(self._uncommitted), time.time_ns() // 1_000_000)
             self._uncommitted.clear()

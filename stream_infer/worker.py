@@ -88,8 +88,8 @@ class Observer(Protocol):
     def published(self, batch: Batch, columns: Columns, scores: Scores, rejects: Sequence[Rejects]) -> None:
         """These rows were published; they count when the delivery is committed."""
 
-    def committed(self, positions: dict[int, int], took_s: float) -> None:
-        """A delivery counts."""
+    def committed(self, positions: dict[int, int], took_s: dict[str, float]) -> None:
+        """A delivery counts; its commit spent so many seconds in each step."""
 
     def undone(self, undone: Undone) -> None:
         """A delivery was dropped."""
@@ -234,7 +234,6 @@ class Worker:
             self._finish()
 
     def _finish(self, *, everything: bool = False) -> None:
-        began_at = time.monotonic()
         positions = self._partitions.positions()
         self._committed_events = self._delivery.ledger.inputs
         state = self._write_state(positions, everything=everything)
@@ -243,7 +242,7 @@ class Worker:
         self._quarantine.settle()
         self._failures.clear()
         self._committed_at = time.monotonic()
-        self._observer.committed(positions, self._committed_at - began_at)
+        self._observer.committed(positions, self._delivery.took_s)
 
     def _swap_model(self) -> None:
         """Go on with another model, once nothing is open and all state is written; until then, write some."""

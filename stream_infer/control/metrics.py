@@ -64,7 +64,8 @@ METRICS = (
     Metric(
         "stream_infer_stage_seconds_total",
         "counter",
-        "Time the owner thread spent in each stage: poll, decode, window, score, judge, publish, commit.",
+        "Time the owner thread spent in each stage: poll, decode, window, score, judge, publish, "
+        "and the steps of a commit: state, flush, offsets, commit.",
         ("stage",),
     ),
     Metric(

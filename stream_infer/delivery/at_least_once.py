@@ -19,6 +19,7 @@ from confluent_kafka import KafkaException
 from stream_infer.delivery.delivery import Ledger, Outbox, Undone, error_of
 from stream_infer.delivery.membership import Membership, NotAMember
 from stream_infer.errors import BrokerError
+from stream_infer.stopwatch import Stopwatch
 
 __all__ = ["AtLeastOnce"]
 
@@ -31,6 +32,7 @@ class AtLeastOnce:
     def __init__(self, outbox: Outbox, commit_offsets: Callable[[dict[int, int]], None]) -> None:
         self.ledger = Ledger()
         self.opened_at: float | None = None
+        self.took_s: dict[str, float] = {}
         self._outbox = outbox
         self._commit_offsets = commit_offsets
 
@@ -49,16 +51,20 @@ class AtLeastOnce:
     ) -> None:
         """Wait for every ack, commit the offsets, then write the state as of them."""
         self.ledger.check()
-        sent = False
+        sent, watch = False, Stopwatch()
         try:
             self._outbox.flush()
+            watch.lap("flush")
             sent = True
             membership()
             self._commit_offsets(positions)
+            watch.lap("offsets")
             state()
+            watch.lap("state")
         except (KafkaException, NotAMember, Undone) as failure:
             self._undo(failure, sent=sent)
         self._end()
+        self.took_s = watch.took_s
 
     def abort(self, reason: str) -> bool:  # noqa: ARG002 - the signature is the protocol's
         """Forget what was written since the last commit; it stays in the topics and will be repeated."""

@@ -101,6 +101,8 @@ class Delivery(Protocol):
 
     ledger: Ledger
     opened_at: float | None
+    took_s: dict[str, float]
+    """Seconds of the last commit's steps: state, flush, offsets and, of a transaction, commit."""
     commits_when_revoked: bool
     """Whether it may still be committed while a rebalance takes partitions away."""
 

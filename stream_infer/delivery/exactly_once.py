@@ -27,6 +27,7 @@ from stream_infer.delivery.delivery import Ledger, Outbox, Undone, error_of
 from stream_infer.delivery.membership import Membership, NotAMember
 from stream_infer.errors import DeliveryError
 from stream_infer.log import get_logger
+from stream_infer.stopwatch import Stopwatch
 
 __all__ = ["ExactlyOnce"]
 
@@ -65,6 +66,7 @@ class ExactlyOnce:
     ) -> None:
         self.ledger = Ledger()
         self.opened_at: float | None = None
+        self.took_s: dict[str, float] = {}
         self._outbox = outbox
         self._input_topic = input_topic
         self._beside = beside
@@ -103,11 +105,13 @@ class ExactlyOnce:
     ) -> None:
         """End the transaction with these positions (rules 2 to 6)."""
         self.ledger.check()
-        sent = False
+        sent, watch = False, Stopwatch()
         try:
             self.begin()
             state()
+            watch.lap("state")
             self._outbox.flush()
+            watch.lap("flush")
             offsets = [
                 TopicPartition(self._input_topic, *entry, self._note(*entry)) for entry in positions.items()
             ]
@@ -116,10 +120,13 @@ class ExactlyOnce:
             metadata = membership().metadata
             producer = self._outbox.producer
             self._until_done(lambda: producer.send_offsets_to_transaction(offsets, metadata, self._timeout_s))
+            watch.lap("offsets")
             self._until_done(lambda: producer.commit_transaction(_STEP_S))
+            watch.lap("commit")
         except (KafkaException, NotAMember, Undone) as failure:
             self._undo(failure, sent=sent)
         self._end()
+        self.took_s = watch.took_s
         if self._outbox.unanswered():
             self._rebuild("commit_unanswered")
 

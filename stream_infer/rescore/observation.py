@@ -40,7 +40,7 @@ class RescoreObservation(Observation):
         super().published(batch, columns, scores, rejects)
         self._open_count += len(columns)
 
-    def committed(self, positions: dict[int, int], took_s: float) -> None:
+    def committed(self, positions: dict[int, int], took_s: dict[str, float]) -> None:
         """A delivery counts."""
         super().committed(positions, took_s)
         self._corrected_count += self._open_count

@@ -62,7 +62,7 @@ class ShadowObservation(Observation):
         self._metrics.compared(counts.outcomes(), counts.passed_over)
         self._open_count += counts.compared
 
-    def committed(self, positions: dict[int, int], took_s: float) -> None:
+    def committed(self, positions: dict[int, int], took_s: dict[str, float]) -> None:
         """A delivery counts."""
         super().committed(positions, took_s)
         self._compared_count += self._open_count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -63,6 +64,8 @@ def test_every_event_is_scored_or_rejected_once(deploy: Deploy, rows: Rows, prot
     assert len(outcome.rejects) == 60
     assert "stream_infer_scored_total 6000.0" in metrics
     assert "stream_infer_events_total 6060.0" in metrics
+    steps = {"state", "flush", "offsets", *(["commit"] if mode == "exactly_once" else [])}
+    assert steps <= set(re.findall(r'stage_seconds_total\{stage="(\w+)"\}', metrics))
 
 
 def test_rejects_keep_their_bytes_and_say_why(deploy: Deploy, rows: Rows) -> None:
