@@ -97,6 +97,27 @@ def test_one_worker_leaves_at_a_time() -> None:
     assert SCALED["spec"]["maxReplicaCount"] > SCALED["spec"]["minReplicaCount"] >= 2
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_keda_hands_on_is_valid(version: str) -> None:
+    """Its autoscaler takes the behaviour as it stands; each entry of a trigger is a string."""
+    spec = SCALED["spec"]
+    autoscaler = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "stream-infer"},
+        "spec": {
+            "scaleTargetRef": spec["scaleTargetRef"],
+            "minReplicas": spec["minReplicaCount"],
+            "maxReplicas": spec["maxReplicaCount"],
+            "behavior": spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"],
+        },
+    }
+    kubernetes_validate.validate(autoscaler, version, strict=True)
+    assert all(
+        isinstance(value, str) for trigger in spec["triggers"] for value in trigger["metadata"].values()
+    )
+
+
 def test_scaling_watches_the_workers_own_lag() -> None:
     target = SCALED["spec"]["scaleTargetRef"]
     (trigger,) = SCALED["spec"]["triggers"]
