@@ -53,7 +53,7 @@ def test_a_failed_run_stays_and_is_named(tmp_path: Path) -> None:
     assert "| worker-kill | classic | 4.3.1 | abc | 3 | TimeoutError: late\\|r |" in text
     assert "| all | 3 | 60 | 3,000 | 150 | 3 | 0 | 0 | 0 | 2 |" in text
     assert "ended a worker 3 times (5.00 % of all faults)" in text
-    assert "| worker kill -9 | classic | 9 | 2.00 | 3.00 | 3.00 |" in text
+    assert "| worker kill -9 | classic | abc | 9 | 2.00 | 3.00 | 3.00 |" in text
 
 
 def test_a_run_that_never_began_is_none(tmp_path: Path) -> None:
