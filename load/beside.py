@@ -20,9 +20,11 @@ from statistics import median
 
 import numpy as np
 
+from load.check import check
 from load.drain import drain
-from load.paced import Course, paced_beside
+from load.paced import Course, course_of
 from load.processes import Strangers
+from load.rivals import start, wait_ready
 from load.stand import Run, Stand
 
 __all__ = ["MISERIES", "Beside", "Turn", "apart", "beside"]
@@ -43,12 +45,18 @@ raise MemoryError
 
 @dataclass(frozen=True)
 class Turn:
-    """What one turn measured: milliseconds from intended sending to receipt, and scored events received a second."""
+    """What one turn measured: milliseconds from intended sending to receipt, and scored events received a second.
+
+    ``broker_us`` and ``worker_us``: their CPU, user and system, for each event that was sent meanwhile. That of a
+    shadow is not in it, its brokers' work is; a busy machine changes latencies, but hardly this.
+    """
 
     beside: bool
     p50_ms: float
     p99_ms: float
     events_per_s: float
+    broker_us: float
+    worker_us: float
 
 
 @dataclass(frozen=True)
@@ -100,27 +108,53 @@ def beside(stand: Stand, misery: str, rate: float, seconds: float, pairs: int, d
     def misery_of(topic: str) -> AbstractContextManager[None]:
         return MISERIES[misery](stand, topic, candidate)
 
-    turns = _Turns(misery_of, seconds)
+    topic = stand.topic("worker")
+    worker = start(stand, "worker", topic)
+    wait_ready(stand, worker, topic)
+    turns = _Turns(misery_of, seconds, lambda: (stand.broker_cpu_s() or 0.0, worker.cpu_s()))
     longest_s = pairs * (2 * (seconds + _SETTLE_S) + _SETUP_S)
     strangers = Strangers()
-    run = paced_beside(stand, rate, longest_s, turns.run)
+    with turns.run(topic):
+        course = course_of(stand, topic, rate, longest_s)
     share, drains = strangers.share(), []
+    worker.stop()
+    check(stand, topic)
     if drain_events:
         for _ in range(pairs):
             alone = drain(stand, "worker", drain_events).events_per_second
             together = drain(stand, "worker", drain_events, beside=misery_of).events_per_second
             drains.append((alone, together))
-    return Beside(misery, rate, share, turns.measured(run), drains)
+    return Beside(misery, rate, share, turns.measured(course), drains)
+
+
+@dataclass(frozen=True)
+class _Span:
+    """From when to when a turn was, in epoch seconds, and CPU seconds of brokers and worker in it."""
+
+    beside: bool
+    begin_s: float
+    end_s: float
+    broker_s: float
+    worker_s: float
 
 
 class _Turns:
-    """Puts the misery beside the worker and takes it away again, and remembers when which was the case."""
+    """Puts the misery beside the worker and takes it away again, and remembers when which was the case.
 
-    def __init__(self, misery: Callable[[str], AbstractContextManager[None]], turn_s: float) -> None:
+    ``cpu_s``: CPU seconds of brokers and worker so far.
+    """
+
+    def __init__(
+        self,
+        misery: Callable[[str], AbstractContextManager[None]],
+        turn_s: float,
+        cpu_s: Callable[[], tuple[float, float]],
+    ) -> None:
         self._misery = misery
         self._turn_s = turn_s
+        self._cpu_s = cpu_s
         self._ended = threading.Event()
-        self._spans: list[tuple[bool, float, float]] = []
+        self._spans: list[_Span] = []
 
     @contextmanager
     def run(self, topic: str) -> Iterator[None]:
@@ -137,14 +171,16 @@ class _Turns:
         """What was received in each turn that is whole."""
         found = []
         received_ms = run.intended_ms + run.late_ms
-        for is_beside, begin_s, end_s in self._spans:
-            sent = (run.intended_ms >= begin_s * 1000) & (run.intended_ms < end_s * 1000)
-            if run.intended_ms.max() < end_s * 1000:
+        for span in self._spans:
+            begin_ms, end_ms = span.begin_s * 1000, span.end_s * 1000
+            if run.intended_ms.max() < end_ms:
                 continue
+            sent = (run.intended_ms >= begin_ms) & (run.intended_ms < end_ms)
+            came = (received_ms >= begin_ms) & (received_ms < end_ms)
             p50, p99 = np.percentile(run.late_ms[sent], [50, 99])
-            came = (received_ms >= begin_s * 1000) & (received_ms < end_s * 1000)
-            rate = float(came.sum() / (end_s - begin_s))
-            found.append(Turn(is_beside, float(p50), float(p99), rate))
+            rate = float(came.sum() / (span.end_s - span.begin_s))
+            broker_us, worker_us = (s / sent.sum() * 1e6 for s in (span.broker_s, span.worker_s))
+            found.append(Turn(span.beside, float(p50), float(p99), rate, float(broker_us), float(worker_us)))
         if len({turn.beside for turn in found}) < 2:
             raise RuntimeError(
                 "no whole turn of either kind: the machine is too busy, or there are too few pairs"
@@ -159,9 +195,10 @@ class _Turns:
                 self._turn(is_beside=True)
 
     def _turn(self, *, is_beside: bool) -> None:
-        begin_s = time.time()
+        begin_s, before = time.time(), self._cpu_s()
         if not self._ended.wait(self._turn_s):
-            self._spans.append((is_beside, begin_s, time.time()))
+            broker_s, worker_s = (now - then for now, then in zip(self._cpu_s(), before, strict=True))
+            self._spans.append(_Span(is_beside, begin_s, time.time(), broker_s, worker_s))
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from load.rivals import start, wait_ready
 from load.stages import Stages, stages_between
 from load.stand import PARTITIONS, Stand
 
-__all__ = ["Beside", "Course", "Paced", "course_of", "paced", "paced_beside"]
+__all__ = ["Beside", "Course", "Paced", "course_of", "paced"]
 
 _WARM_S = 2.0
 _GRACE_S = 60.0
@@ -101,18 +101,6 @@ def paced(stand: Stand, program: str, rate: float, seconds: float, **settings: s
     cpu_us = (last.cpu_s - first.cpu_s) / total * 1e6
     rss_mib = last.peak_rss_bytes / 2**20
     return Paced(program, rate, total, float(p50), float(p99), float(p999), cpu_us, rss_mib, stages, share)
-
-
-def paced_beside(stand: Stand, rate: float, seconds: float, beside: Beside) -> Course:
-    """The same of the worker, with something beside it, event by event."""
-    topic = stand.topic("worker")
-    run = start(stand, "worker", topic)
-    wait_ready(stand, run, topic)
-    with beside(topic):
-        course = course_of(stand, topic, rate, seconds)
-    run.stop()
-    check(stand, topic)
-    return course
 
 
 def course_of(stand: Stand, topic: str, rate: float, seconds: float) -> Course:

@@ -105,19 +105,19 @@ def _show_planted(found: Sequence[Planted], equal: Equal) -> None:
 
 def _show_beside(found: Sequence[Beside]) -> None:
     """Medians of the turns and their spread, alone → beside."""
-    heads = ("shadow", "turns", "p50 ms", "p99 ms", "change", "events/s", "change", "drain", "others")
-    table = Table(*heads, title="the worker, alone → beside")
+    heads = ("shadow", "turns", "p50 ms", "p99 ms", "change", "events/s", "change", "broker us", "worker us")
+    names = ("p50_ms", "p99_ms", "events_per_s", "broker_us", "worker_us")
+    table = Table(*heads, "drain", "others", title="the worker, alone → beside; CPU an event")
     for one in found:
         alone, together = (
-            [_spread(one.values(name, beside=which)) for name in ("p50_ms", "p99_ms", "events_per_s")]
-            for which in (False, True)
+            [_spread(one.values(name, beside=which)) for name in names] for which in (False, True)
         )
-        p50, p99, rate = (f"{before} → {after}" for before, after in zip(alone, together, strict=True))
+        p50, p99, rate, *cpu = (f"{before} → {after}" for before, after in zip(alone, together, strict=True))
         drain = "" if one.drain_change is None else f"{one.drain_change:+.1%}"
         turns = str(len(one.values("p99_ms", beside=True)))
         changes = [f"{one.change(name):+.1%}" for name in ("p99_ms", "events_per_s")]
         table.add_row(
-            one.misery, turns, p50, p99, changes[0], rate, changes[1], drain, f"{one.strangers:.0%}"
+            one.misery, turns, p50, p99, changes[0], rate, changes[1], *cpu, drain, f"{one.strangers:.0%}"
         )
     _CONSOLE.print(table)
 

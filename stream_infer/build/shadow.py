@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from confluent_kafka import Message, TopicPartition
@@ -25,10 +26,11 @@ from stream_infer.delivery.settings import reader_settings
 from stream_infer.delivery.source import BatchLimits
 from stream_infer.errors import ConfigError
 from stream_infer.models.manifest import Manifest
+from stream_infer.pace import CommitPace
 from stream_infer.records import Batch, Columns, Scores
 from stream_infer.service import Service
 from stream_infer.shadow.draft import Draft, Work
-from stream_infer.shadow.member import Member, member_settings
+from stream_infer.shadow.member import Member, gathering_settings, member_settings
 from stream_infer.shadow.observation import ShadowObservation
 from stream_infer.shadow.outcomes import SCORED, Outcomes
 from stream_infer.shadow.primary import NAME, NUMBERS, VERSION, PrimaryReader
@@ -38,10 +40,14 @@ from stream_infer.shadow.rows import Rows
 from stream_infer.shadow.source import HoldLimits, ShadowSource
 from stream_infer.shadow.standing import KeyOf, Seeker, Standing, Start, Topics
 from stream_infer.shadow.start import PrimaryGuide, Range, ShadowStart
+from stream_infer.shadow.waiting import Waiting
 from stream_infer.warm import Encode
 from stream_infer.worker import Publisher
 
 __all__ = ["Backtest", "Told", "backtest_config", "build", "shadow_config", "span_of"]
+
+_LONG_INTERVALS = 2
+"""An event whose result has not come for so many intervals is asked about: what is on its way comes within one."""
 
 Told = Callable[[int, int], None]
 """Hears how many events of a range are passed, and how many comparisons are committed."""
@@ -188,9 +194,21 @@ class _Assembly(Assembly):
             PrimaryGuide(self._standing, seeker, self._span),
             HoldLimits(BatchLimits(batch.max_events, batch.max_bytes), self.config.shadow.held_bytes),
             self._rate,
+            Waiting(_LONG_INTERVALS * self.config.shadow.commit_interval_ms / 1000),
             self.assignment.publish_from,
         )
         return self._pairs
+
+    def fetch_settings(self) -> Mapping[str, Any]:
+        """Seldom and much, as transactions are."""
+        return gathering_settings(self.config.shadow.commit_interval_ms)
+
+    def make_pace(self) -> CommitPace:
+        """Few and large transactions: what each takes of the brokers, the worker's own have to wait for."""
+        interval_ms, pace = self.config.shadow.commit_interval_ms, super().make_pace()
+        if interval_ms == 0:
+            return pace
+        return replace(pace, interval_s=interval_ms / 1000, rest_s=0.0, grouped_events=0)
 
     def make_policy(self) -> ShadowStart:
         """Where a new shadow begins."""

@@ -109,7 +109,7 @@ class Assembly:
         partitions = self._partitions(delivery, checkpoint)
         made = self._candidate(self.model, delivery, checkpoint)
         swap, follower = self._swap(made, lambda model: self._candidate(model, delivery, checkpoint))
-        pace, quarantine = self._pace(), self._quarantine()
+        pace, quarantine = self.make_pace(), self._quarantine()
         worker = Worker(
             self.source, partitions, made.stages, delivery, pace, quarantine, swap, self.observation
         )
@@ -124,6 +124,16 @@ class Assembly:
         limits = BatchLimits(batch.max_events, batch.max_bytes, batch.linger_ms)
         topic = self.config.input.topic
         return Source(self.consumer_settings(), topic, self.lane.intake(topic, limits))
+
+    def fetch_settings(self) -> Mapping[str, Any]:
+        """How the member of the group fetches, where [kafka.consumer] does not say otherwise."""
+        return {}
+
+    def make_pace(self) -> CommitPace:
+        """When to commit."""
+        batch_events = self.config.batch.max_events
+        interval_s = self.config.delivery.commit_interval_ms / 1000
+        return CommitPace(interval_s, _REST_S, batch_events, max(batch_events, _DELIVERY_EVENTS_MAX))
 
     def make_policy(self) -> StartPolicy:
         """Where a new group begins."""
@@ -210,18 +220,11 @@ class Assembly:
         kafka = self.config.kafka
         return consumer_settings(
             kafka.client_settings(),
-            kafka.consumer_settings(),
+            {**self.fetch_settings(), **kafka.consumer_settings()},
             self.config.app.id,
             kafka.group_protocol,
             self.config.delivery.slot or "",
         )
-
-    def _pace(self) -> CommitPace:
-        interval_s, batch_events = (
-            self.config.delivery.commit_interval_ms / 1000,
-            self.config.batch.max_events,
-        )
-        return CommitPace(interval_s, _REST_S, batch_events, max(batch_events, _DELIVERY_EVENTS_MAX))
 
     def _quarantine(self) -> Quarantine:
         return Quarantine(self.attempts, self.sandbox, self.table, self.metrics.suspected)

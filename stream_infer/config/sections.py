@@ -265,8 +265,26 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _latencies_compare(self) -> Self:
+        if self.shadow.is_set and self.compare.max_latency_ratio and self.shadow.commit_interval_ms:
+            raise ValueError(
+                f"compare.max_latency_ratio judges latencies, but shadow.commit_interval_ms = "
+                f"{self.shadow.commit_interval_ms} lets the shadow wait that long: set it to 0, or leave the ratio out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _limits_fit(self) -> Self:
         limit_ms = self.delivery.transaction_timeout_ms
+        for setting, interval_ms in (
+            ("delivery.commit_interval_ms", self.delivery.commit_interval_ms),
+            ("shadow.commit_interval_ms", self.shadow.commit_interval_ms),
+        ):
+            if interval_ms * 2 > limit_ms:
+                raise ValueError(
+                    f"{setting} = {interval_ms} must be at most half of delivery.transaction_timeout_ms = {limit_ms}, "
+                    "after which the brokers end a transaction: lower it, or raise that"
+                )
         for name in ("message.timeout.ms", "delivery.timeout.ms"):
             given = self.kafka.producer.get(name)
             if given is not None and not (str(given).isdecimal() and 0 < int(given) < limit_ms):

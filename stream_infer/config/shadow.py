@@ -67,6 +67,9 @@ class Shadow(Section):
     """So many events before the start are read in each partition to fill windows, before the first pair."""
     held_bytes: int = Field(default=134_217_728, ge=1_048_576)
     """Memory of the events that wait for the other side. The side that is ahead is paused when its share is full."""
+    commit_interval_ms: int = Field(default=1000, ge=0, le=60_000)
+    """So long pairs are gathered for one transaction, and records for one fetch: nobody waits for a comparison, while
+    many small requests are work for the brokers that the worker has to wait for. 0: at once, as the worker."""
     device: Literal["cpu", "cuda", "tensorrt"] = "cpu"
     """Where the candidate runs."""
     threads: int = Field(default=1, ge=1, le=256)

@@ -21,11 +21,14 @@ from stream_infer.delivery.source import Rebalances, leave
 from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
 
-__all__ = ["Member", "member_settings"]
+__all__ = ["Member", "gathering_settings", "member_settings"]
 
 _LOG = get_logger(__name__)
 _APART_S = 30.0
 _END = KafkaError._PARTITION_EOF  # noqa: SLF001 - confluent-kafka's public name for it
+
+_GATHERED_BYTES = 524_288
+_GATHERED_MS = 1000
 
 Place = tuple[str, int]
 """Topic and partition."""
@@ -37,6 +40,16 @@ def member_settings(consumer: Settings) -> dict[str, Any]:
     if settings["group.protocol"] == "classic":
         return {**settings, "partition.assignment.strategy": "range"}
     return {**settings, "group.remote.assignor": "range"}
+
+
+def gathering_settings(interval_ms: int) -> dict[str, Any]:
+    """Settings that let brokers gather what comes within an interval (a second at most), or half a megabyte of it.
+
+    Else every record that is written is a fetch.
+    """
+    if interval_ms == 0:
+        return {}
+    return {"fetch.wait.max.ms": min(interval_ms, _GATHERED_MS), "fetch.min.bytes": _GATHERED_BYTES}
 
 
 class Member:

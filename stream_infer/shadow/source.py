@@ -67,6 +67,7 @@ class ShadowSource:
         guide: Guide,
         limits: HoldLimits,
         rate: Rate,
+        waiting: Waiting,
         publish_from: Callable[[int], int],
     ) -> None:
         self.cut_by = "empty"
@@ -77,6 +78,7 @@ class ShadowSource:
         self._guide = guide
         self._limits = limits
         self._rate = rate
+        self._waiting = waiting
         self._publish_from = publish_from
         self._rebalances: Rebalances | None = None
         self._owned: set[int] = set()
@@ -85,7 +87,6 @@ class ShadowSource:
         self._full: set[Place] = set()
         self._undecoded: list[Message] = []
         self._decode_again_at = 0.0
-        self._waiting = Waiting()
         self._more = False
 
     # ---- what a worker calls

@@ -90,11 +90,11 @@ def stop_reading_at_end(servers: str, topic: str, *, committed_only: bool = True
     The end is that of all records: what a worker killed in mid-transaction left open hides all that others wrote
     behind it, until the broker ends that transaction (after ``delivery.transaction_timeout_ms``).
     """
-    ends = _ends(servers, topic)
+    unread = ends(servers, topic)
     consumer = _reader(servers, "read_committed" if committed_only else "read_uncommitted")
     try:
-        consumer.assign([TopicPartition(topic, p, 0) for p in ends])
-        unread, found = dict(ends), []
+        consumer.assign([TopicPartition(topic, p, 0) for p in unread])
+        found: list[Message] = []
         deadline = time.monotonic() + 60
         while unread:
             assert time.monotonic() < deadline, f"{topic}: not read to the ends {unread}"
@@ -110,7 +110,8 @@ def stop_reading_at_end(servers: str, topic: str, *, committed_only: bool = True
         consumer.close()
 
 
-def _ends(servers: str, topic: str) -> dict[int, int]:
+def ends(servers: str, topic: str) -> dict[int, int]:
+    """Where each partition of a topic ends: one behind its last record or marker, of open transactions, too."""
     consumer = _reader(servers, "read_uncommitted")
     try:
         partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions

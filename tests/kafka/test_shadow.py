@@ -69,8 +69,9 @@ class Both:
 
 
 def shadowed(deploy: Deploy, candidate: Path, **settings: Any) -> Deployment:
-    """A deployment with a shadow that reads from the beginning, unless the settings say otherwise."""
-    shadow = {"model": str(candidate), "port": 0, "start": "earliest", **settings.pop("shadow", {})}
+    """A deployment with a shadow that begins at the beginning and commits often, unless the settings say otherwise."""
+    own = {"model": str(candidate), "port": 0, "start": "earliest", "commit_interval_ms": 100}
+    shadow = {**own, **settings.pop("shadow", {})}
     delivery = {"transaction_timeout_ms": 4000, **settings.pop("delivery", {})}
     return deploy(shadow=shadow, delivery=delivery, **settings)
 

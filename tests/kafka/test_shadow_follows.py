@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from stream_infer.model_registry.directory import DirectoryRegistry
 from stream_infer.models.artifact import Artifact
 from tests.kafka.conftest import Rows
-from tests.kafka.deployment import Deployment
+from tests.kafka.deployment import Deployment, ends
 from tests.kafka.test_shadow import both, sending, wait_compared
 
 pytestmark = pytest.mark.kafka
@@ -29,6 +30,7 @@ def test_another_challenger_under_load(
         shadow={"source": str(tmp_path / "models" / "detector@challenger"), "port": 0, "start": "earliest"},
     )
     deployment.start()
+    began_at = time.monotonic()
     shadow = deployment.start("shadow")
     thread = sending(deployment, rows(3600), 1500)
     shadow.wait_until(lambda: shadow.facts().get("compared", 0) > 0)
@@ -38,8 +40,13 @@ def test_another_challenger_under_load(
     deployment.send(rows(300, start=3600))
     wait_compared(deployment)
 
+    passed_s = time.monotonic() - began_at
     found = both(deployment, model)
     assert len(found.pairs) == 3900
+    # Each transaction leaves a marker in a partition that it wrote to: at most one a second, the swap, a rebalance.
+    compared = f"{deployment.topic}.compared"
+    marker_count = sum(ends(deployment.servers, compared).values()) - len(found.pairs)
+    assert marker_count <= deployment.partitions * (passed_s + 5)
     versions: dict[int, list[str]] = defaultdict(list)
     primary = Artifact.load(model).manifest.version
     for pair in found.pairs:

@@ -186,6 +186,18 @@ def test_commented_defaults_of_the_example_are_the_defaults(tmp_path):
             "[model] server_url: must be http://HOST:PORT or grpc://HOST:PORT",
         ),
         (
+            {"delivery": {"commit_interval_ms": 6000}},
+            "delivery.commit_interval_ms = 6000 must be at most half of delivery.transaction_timeout_ms = 10000",
+        ),
+        (
+            {"shadow": {"commit_interval_ms": 3000}, "delivery": {"transaction_timeout_ms": 4000}},
+            "shadow.commit_interval_ms = 3000 must be at most half of delivery.transaction_timeout_ms = 4000",
+        ),
+        (
+            {"shadow": {"model": "c"}, "compare": {"max_latency_ratio": 2.0}},
+            "shadow.commit_interval_ms = 1000 lets the shadow wait that long: set it to 0",
+        ),
+        (
             {"kafka": {"producer": {"message.timeout.ms": "soon"}}},
             '"message.timeout.ms" = soon must be a whole number',
         ),

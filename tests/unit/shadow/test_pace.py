@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stream_infer.config.shadow import Place, place
+from stream_infer.shadow.member import gathering_settings
 from stream_infer.shadow.rate import Rate
 from stream_infer.shadow.start import Range
 from stream_infer.shadow.waiting import Waiting
@@ -41,13 +42,27 @@ def test_no_rate_is_no_limit():
 
 
 def test_stuck_is_what_waits_for_the_same_event_again():
-    waiting = Waiting()
+    waiting = Waiting(0.1)  # half a second at least
     assert waiting.stuck(10.0, {0: 5, 1: 7}) == []
     assert not waiting.due(10.2)
     assert waiting.due(10.5)
     assert waiting.stuck(10.5, {0: 5, 1: 8}) == [0]
     assert waiting.stuck(11.0, {1: 8}) == [1]
     assert waiting.stuck(11.5, {0: 5, 1: 9}) == []
+
+
+def test_what_is_gathered_for_long_is_waited_for_longer():
+    waiting = Waiting(2.0)
+    assert waiting.stuck(10.0, {0: 5}) == []
+    assert not waiting.due(11.9)
+    assert waiting.stuck(12.0, {0: 5}) == [0]
+
+
+def test_who_gathers_fetches_seldom_and_no_longer_than_a_second():
+    assert gathering_settings(0) == {}
+    assert gathering_settings(200)["fetch.wait.max.ms"] == 200
+    assert gathering_settings(60_000)["fetch.wait.max.ms"] == 1000
+    assert gathering_settings(200)["fetch.min.bytes"] > 100_000
 
 
 def test_a_range_counts_what_is_passed():
