@@ -8,11 +8,14 @@ from datetime import datetime
 from html import escape
 from typing import Final
 
-__all__ = ["bars", "interval", "lines", "ticks"]
+__all__ = ["bars", "interval", "levels", "lines", "ticks"]
 
 _WIDTH: Final = 640
 _HEIGHT: Final = 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 14, 14, 34
+_SHARES: Final = (0.01, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
+"""Levels of a distribution that are far enough apart on a scale of square roots."""
+
 _INNER_W, _INNER_H = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 
 
@@ -30,7 +33,7 @@ def bars(edges: Sequence[float], primary: Sequence[float], shadow: Sequence[floa
     def y(share: float) -> float:
         return _TOP + _INNER_H * (1 - math.sqrt(share) / top)
 
-    drawn = [_grid([(y(share), f"{share:.1%}") for share in (top**2, top**2 / 4, top**2 / 25)])]
+    drawn = [_grid([(y(share), f"{share:.0%}") for share in _SHARES if share <= top**2])]
     for side, shares in (("primary", primary), ("shadow", shadow)):
         points = [f"M{x(edges[0]):.1f},{_TOP + _INNER_H}"]
         for left, right, share in zip(edges, edges[1:], shares, strict=False):
@@ -55,7 +58,7 @@ def lines(
     if len(starts) < 2 or not values:
         return '<p class="none">Too short a time to draw a curve of.</p>'
     times = [datetime.fromisoformat(start).timestamp() for start in starts]
-    low, high = _range(values)
+    low, high = _range(values, 1.0 if share else math.inf)
 
     def x(time: float) -> float:
         return _LEFT + (time - times[0]) / (times[-1] - times[0]) * _INNER_W
@@ -63,8 +66,7 @@ def lines(
     def y(value: float) -> float:
         return _TOP + _INNER_H * (1 - (value - low) / (high - low))
 
-    form = _percent if share else _number
-    drawn = [_grid([(y(value), form(value, high - low)) for value in (low, (low + high) / 2, high)])]
+    drawn = [_grid([(y(level), text) for level, text in levels(low, high, share=share)])]
     for name, curve in series:
         points, pen = [], "M"
         for time, value in zip(times, curve, strict=True):
@@ -109,11 +111,23 @@ def ticks(low: float, high: float) -> list[float]:
     return [tick for tick in found if low <= tick <= high]
 
 
-def _range(values: Sequence[float]) -> tuple[float, float]:
+def levels(low: float, high: float, *, share: bool) -> list[tuple[float, str]]:
+    """Round numbers between two, three to six of them, and how to write them: shares as percentages."""
+    rough = (high - low) / 3
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (5, 2, 1) if factor * power <= rough * (1 + 1e-9))
+    places = max(0, -math.floor(math.log10(step * (100 if share else 1)) + 1e-9))
+    numbers = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    return [(n * step, f"{n * step:.{places}%}" if share else f"{n * step:,.{places}f}") for n in numbers]
+
+
+def _range(values: Sequence[float], most: float) -> tuple[float, float]:
+    """From where to where an axis goes: around the values, not past 0 nor ``most`` where they are not."""
     low, high = min(values), max(values)
     spread = high - low or max(abs(high) * 0.1, 1e-3)
     bottom = low - spread * 0.08
-    return (0.0 if low >= 0 > bottom else bottom), high + spread * 0.08
+    top = high + spread * 0.08
+    return (0.0 if low >= 0 > bottom else bottom), (most if high <= most < top else top)
 
 
 def _grid(levels: Sequence[tuple[float, str]]) -> str:
@@ -131,14 +145,6 @@ def _x_label(x: float, text: str, anchor: str = "middle") -> str:
 def _svg(title: str, content: str) -> str:
     box = f"0 0 {_WIDTH} {_HEIGHT}"
     return f'<svg class="chart" viewBox="{box}" role="img" aria-label="{escape(title)}">{content}</svg>'
-
-
-def _percent(value: float, span: float) -> str:
-    return f"{value:.{0 if span > 0.1 else 1 if span > 0.01 else 2}%}"
-
-
-def _number(value: float, _: float) -> str:
-    return f"{value:.2g}"
 
 
 def _clock(time: float, like: str, span_s: float) -> str:

@@ -9,12 +9,13 @@ from typing import Any, Final
 
 from stream_infer.comparison.charts import bars, interval, lines
 from stream_infer.comparison.tables import (
+    apart_facts,
     count,
+    difference_table,
     errors_table,
     labels_table,
     latency_table,
     matrix,
-    measures_table,
     number,
     percent,
     segments_table,
@@ -36,8 +37,17 @@ _READING: Final = """
 given is at most {alpha:.0%}, however often this page is looked at. One observation is a block of {block}: all its
 events together, since events of one entity are not independent.</p>
 <p>The interval after a share in the tables (Wilson, 95 %) is for one look and takes events as independent: read it
-as a hint. PSI below 0.1 means alike, over 0.25 different. Scores are shown relative to the threshold each model has for
-the entity: 1 is where an anomaly begins.</p>"""
+as a hint. Scores are shown relative to the threshold each model has for the entity: 1 is where an anomaly begins.</p>
+<dl class="words">
+<dt>flip</dt><dd>an event that one model calls an anomaly and the other does not</dd>
+<dt>agreement</dt><dd>the share of events that are no flips</dd>
+<dt>kappa</dt><dd>agreement beyond what two coins with the same anomaly rates would have: 0 is none, 1 is all</dd>
+<dt>PSI</dt><dd>population stability index of the shadow's scores against the primary's: below 0.1 means alike, over
+0.25 different</dd>
+<dt>KS distance</dt><dd>the greatest gap between the two distributions' cumulated shares, 0 to 1</dd>
+<dt>rank correlation</dt><dd>whether both put the events in the same order, however large their scores: 1 is the
+same</dd>
+</dl>"""
 
 
 def render(content: Mapping[str, Any]) -> str:
@@ -81,16 +91,15 @@ def _comparison(one: Mapping[str, Any], criteria: Mapping[str, Any], place: int)
     if sum(one["compared"] > 0 for one in course) < 4:
         course, unit = one["minutes"].get("all", []), "minute"
     sections = [
-        _verdict(one, place),
+        _verdict(one, criteria, place),
         _criteria(one["verdict"], criteria),
         _card("Labels", labels_table(total["labels"], one.get("quality"))) if total["labels"] else "",
         _card(
             "Scores",
             f"<figcaption>{_LEGEND} &nbsp; share of events (square-root scale) by score over threshold</figcaption>"
-            + bars(**one["distribution"])
-            + measures_table(total),
+            + f'<div class="beside">{bars(**one["distribution"])}{apart_facts(total)}</div>',
         ),
-        _time(course, unit),
+        _time(course, unit, total),
         '<div class="two">',
         _card("Verdicts of both models", matrix(total)),
         _card("Latency", latency_table(total)),
@@ -111,7 +120,7 @@ def _comparison(one: Mapping[str, Any], criteria: Mapping[str, Any], place: int)
     return "".join(sections)
 
 
-def _verdict(one: Mapping[str, Any], place: int) -> str:
+def _verdict(one: Mapping[str, Any], criteria: Mapping[str, Any], place: int) -> str:
     verdict, total = one["verdict"], one["total"]
     reasons = "".join(f"<li>{escape(_sentence(part))}</li>" for part in verdict["reason"].split("; "))
     rates = total["anomaly_rate"]
@@ -127,7 +136,11 @@ def _verdict(one: Mapping[str, Any], place: int) -> str:
             f'<span class="p">{percent(rates["primary"])}</span> → <span class="s">{percent(rates["shadow"])}</span>',
             "primary → shadow",
         ),
-        ("evidence", f"{count(verdict['blocks'])} blocks", f"{count(verdict['events'])} events"),
+        (
+            "evidence",
+            f"{count(verdict['blocks'])} blocks",
+            f"of {_span(criteria['block_s'])}: {count(verdict['events'])} events",
+        ),
         ("events from", _day(one, "first"), f"to {_day(one, 'last')} UTC"),
     ]
     listed = "".join(
@@ -170,7 +183,7 @@ def _drawn(finding: Mapping[str, Any], criteria: Mapping[str, Any]) -> str:
     return interval(finding["low"], finding["high"], finding["value"], bounds, signed=signed)
 
 
-def _time(course: Sequence[Mapping[str, Any]], unit: str) -> str:
+def _time(course: Sequence[Mapping[str, Any]], unit: str, total: Mapping[str, Any]) -> str:
     # Events that neither side could read have no time of their own, but that of their record.
     course = [one for one in course if one["compared"]]
     starts = [one["start"] for one in course]
@@ -189,7 +202,10 @@ def _time(course: Sequence[Mapping[str, Any]], unit: str) -> str:
     return (
         f'<div class="two">{_card(f"Agreement, per {unit}", agreement)}'
         f"{_card(f'Anomaly rate, per {unit}', f'<figcaption>{_LEGEND}</figcaption>' + rates)}</div>"
-        + _card(f"Shadow's score minus the primary's, median per {unit}", difference)
+        + _card(
+            f"Shadow's score minus the primary's, median per {unit}",
+            f'<div class="beside">{difference}{difference_table(total)}</div>',
+        )
     )
 
 
@@ -199,9 +215,15 @@ def _card(title: str, content: str, about: str = "") -> str:
 
 
 def _read(criteria: Mapping[str, Any]) -> str:
-    seconds = criteria["block_s"]
-    block = f"{seconds // 60} minutes" if seconds % 60 == 0 and seconds > 60 else f"{seconds} seconds"
-    return _READING.format(alpha=criteria["alpha"], block=block)
+    return _READING.format(alpha=criteria["alpha"], block=_span(criteria["block_s"]))
+
+
+def _span(seconds: int) -> str:
+    for unit, length in (("hour", 3600), ("minute", 60)):
+        if seconds % length == 0:
+            number_of = seconds // length
+            return f"{number_of} {unit}{'s' if number_of > 1 else ''}"
+    return f"{seconds} seconds"
 
 
 def _foot(content: Mapping[str, Any]) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
 __all__ = [
+    "apart_facts",
     "count",
+    "difference_table",
     "errors_table",
     "labels_table",
     "latency_table",
     "matrix",
-    "measures_table",
     "number",
     "percent",
     "segments_table",
@@ -21,6 +22,7 @@ __all__ = [
 
 _NONE: Final = "\N{EN DASH}"
 _FEATURES: Final = 3
+_SHORT: Final = 24
 _LABELS: Final = {1: "anomaly", 0: "normal", -1: ""}
 
 
@@ -41,11 +43,9 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
-def measures_table(total: Mapping[str, Any]) -> str:
+def apart_facts(total: Mapping[str, Any]) -> str:
     """Return how far the two distributions are apart."""
     psi, ks = total["psi"], total["ks"]
-    quantiles = "".join(f"<td class='n'>{number(value)}</td>" for value in total["difference"].values())
-    heads = "".join(f"<th class='n'>{name}</th>" for name in total["difference"])
     facts = (
         ("PSI", psi["relative"], f"raw scores {number(psi['score'])}"),
         ("KS distance", ks["relative"], f"raw scores {number(ks['score'])}"),
@@ -55,10 +55,16 @@ def measures_table(total: Mapping[str, Any]) -> str:
         f"<div><dt>{name}</dt><dd>{number(value)}<small>{more}</small></dd></div>"
         for name, value, more in facts
     )
-    return (
-        f'<dl class="facts">{listed}</dl><div class="scroll"><table>'
-        f"<tr><th>shadow's score less the primary's</th>{heads}</tr><tr><td></td>{quantiles}</tr></table></div>"
+    return f'<dl class="facts">{listed}</dl>'
+
+
+def difference_table(total: Mapping[str, Any]) -> str:
+    """Return quantiles of the shadow's score minus the primary's."""
+    rows = "".join(
+        f"<tr><td>{name.removeprefix('p')} %</td><td class='n'>{number(value)}</td></tr>"
+        for name, value in total["difference"].items()
     )
+    return f"<table><tr><th>of all events</th><th class='n'>are below</th></tr>{rows}</table>"
 
 
 def matrix(total: Mapping[str, Any]) -> str:
@@ -90,36 +96,46 @@ def latency_table(total: Mapping[str, Any]) -> str:
     )
     return (
         f"<table><tr><th></th>{heads}</tr>{rows}</table>"
-        '<p class="soft">From the timestamp of the input record to the result. A shadow follows the primary: its '
-        "latency holds the primary's as well; of a backtest it says nothing.</p>"
+        '<p class="soft">From the timestamp of the input record to the result. A shadow follows the primary and '
+        "gathers what it reads (shadow.commit_interval_ms): its latency holds both; of a backtest it says nothing.</p>"
     )
 
 
 def labels_table(labels: Mapping[str, Any], quality: Mapping[str, Any] | None) -> str:
-    """Return how right both are."""
-    heads = ["precision", "recall", "AUC-PR", "found", "missed", "false alarms"]
+    """Return how right both are, and what each measure says."""
+    primary, shadow = labels["primary"], labels["shadow"]
+
+    def row(name: str, form: Callable[[Any], str], meaning: str) -> tuple[str, str, str, str]:
+        key = name.lower().replace(" ", "_").replace("-", "_")
+        return name, form(primary[key]), form(shadow[key]), meaning
+
+    rows = [
+        row("precision", _tenths, "share of its alarms that were anomalies"),
+        row("recall", _tenths, "share of the anomalies that it found"),
+        row("AUC-PR", number, "area under precision and recall over all thresholds; 1 is perfect"),
+    ]
     if quality:
-        heads.insert(3, "VUS-PR")
-    rows = []
-    for side in ("primary", "shadow"):
-        own = labels[side]
-        cells = [_tenths(own["precision"]), _tenths(own["recall"]), number(own["auc_pr"])]
-        cells += [number(quality[f"{side}_vus_pr"])] if quality else []
-        cells += [count(own["found"]), count(own["missed"]), count(own["false_alarms"])]
-        listed = "".join(f'<td class="n">{cell}</td>' for cell in cells)
-        rows.append(f'<tr><td class="{side[0]}">{side}</td>{listed}</tr>')
-    listed = "".join(f'<th class="n">{name}</th>' for name in heads)
-    mean = (
-        f" VUS-PR is the mean over {quality['entities']} entities whose labels hold an anomaly."
-        if quality
-        else ""
+        meaning = (
+            "the same, forgiving of small shifts in time; mean over the "
+            f"{quality['entities']} entities whose labels hold an anomaly"
+        )
+        rows.append(("VUS-PR", number(quality["primary_vus_pr"]), number(quality["shadow_vus_pr"]), meaning))
+    rows += [
+        row("found", count, "anomalies that it raised an alarm on"),
+        row("missed", count, "anomalies that it did not"),
+        row("false alarms", count, "alarms on normal events"),
+    ]
+    listed = "".join(
+        f'<tr><td class="nowrap">{name}</td><td class="n">{ours}</td><td class="n">{theirs}</td>'
+        f'<td class="soft">{meaning}</td></tr>'
+        for name, ours, theirs, meaning in rows
     )
     return (
-        f'<div class="scroll"><table><tr><th></th>{listed}</tr>{"".join(rows)}</table></div>'
-        f'<p class="soft">{count(labels["events"])} labelled events, {count(labels["anomalies"])} of them anomalies. '
-        f"Only the primary is right in {count(labels['only_primary_right'])}, only the shadow in "
-        f"{count(labels['only_shadow_right'])}; McNemar's p, were events independent: {number(labels['mcnemar_p'])}."
-        f"{mean}</p>"
+        '<table class="meanings"><tr><th></th><th class="n p">primary</th><th class="n s">shadow</th><th></th></tr>'
+        f'{listed}</table><p class="soft">{count(labels["events"])} labelled events, {count(labels["anomalies"])} of '
+        f"them anomalies. {count(labels['only_primary_right'])} events were judged right by the primary alone, "
+        f"{count(labels['only_shadow_right'])} by the shadow alone: McNemar's p, were events independent, is "
+        f"{number(labels['mcnemar_p'])}.</p>"
     )
 
 
@@ -136,19 +152,25 @@ def segments_table(segments: Sequence[Mapping[str, Any]]) -> str:
             for name, style in (("only_primary", "p"), ("only_shadow", "s"))
         )
         span = (
-            f'<span class="soft"> {percent(one["agreement_low"])} to {percent(one["agreement_high"])}</span>'
+            f'<span class="soft range"> {percent(one["agreement_low"])} to {percent(one["agreement_high"])}</span>'
             if one["compared"]
             else ""
         )
+        name = one["segment"].partition(":")[2]
         rows.append(
-            f"<tr><td>{escape(one['segment'].partition(':')[2])}</td><td class='n'>{count(one['compared'])}</td>"
-            f'<td class="nowrap">{percent(one["agreement"])}{span}</td><td class="n">{number(one["kappa"])}</td>'
-            f'<td class="n p">{count(flips["only_primary"])}</td><td class="n s">{count(flips["only_shadow"])}</td>'
-            f'<td><div class="meter">{meter}</div></td><td class="n">{number(one["psi"]["relative"])}</td></tr>'
+            f'<tr><td class="whole{_unbroken(name)}">{escape(name)}</td>'
+            f'<td class="n" data-of="compared">{count(one["compared"])}</td>'
+            f'<td class="nowrap" data-of="agreement">{percent(one["agreement"])}{span}</td>'
+            f'<td class="n" data-of="kappa">{number(one["kappa"])}</td>'
+            f'<td class="n p" data-of="primary only">{count(flips["only_primary"])}</td>'
+            f'<td class="n s" data-of="shadow only">{count(flips["only_shadow"])}</td>'
+            f'<td><div class="meter">{meter}</div></td>'
+            f'<td class="n" data-of="PSI">{number(one["psi"]["relative"])}</td></tr>'
         )
     return (
-        '<div class="scroll"><table><tr><th></th><th class="n">compared</th><th>agreement</th><th class="n">kappa</th>'
-        '<th class="n p">primary only</th><th class="n s">shadow only</th><th>flips</th><th class="n">PSI</th></tr>'
+        '<div class="scroll"><table class="stack"><tr><th></th><th class="n">compared</th><th>agreement</th>'
+        '<th class="n">kappa</th><th class="n p">primary only</th><th class="n s">shadow only</th><th>flips</th>'
+        '<th class="n">PSI</th></tr>'
         f"{''.join(rows)}</table></div>"
     )
 
@@ -163,16 +185,20 @@ def worst_table(worst: Sequence[Mapping[str, Any]]) -> str:
         cells = [
             f'<td class="nowrap">{one["time"][:19].replace("T", " ")}'
             f'<br><span class="soft">{escape(one["event_id"][:48])}</span></td>',
-            f"<td>{escape(one['entity'])}</td>",
+            f'<td data-of="entity" class="{_unbroken(one["entity"])}">{escape(one["entity"])}</td>',
             *(_side(one, side) for side in ("primary", "shadow")),
         ]
         if labelled:
-            cells.append(f"<td>{_LABELS[one['label']]}</td>")
+            cells.append(f'<td data-of="label">{_LABELS[one["label"]]}</td>')
         rows.append(f"<tr>{''.join(cells)}</tr>")
     label = "<th>label</th>" if labelled else ""
+    sides = "".join(
+        f'<th class="{side[0]}">{side}<br><span class="soft">score of threshold; features, shares</span></th>'
+        for side in ("primary", "shadow")
+    )
     return (
-        f'<div class="scroll"><table><tr><th>time (UTC), event</th><th>entity</th><th class="p">primary</th>'
-        f'<th class="s">shadow</th>{label}</tr>{"".join(rows)}</table></div>'
+        '<div class="scroll"><table class="stack"><tr><th>time (UTC), event</th><th>entity</th>'
+        f"{sides}{label}</tr>{''.join(rows)}</table></div>"
     )
 
 
@@ -195,7 +221,12 @@ def _side(one: Mapping[str, Any], side: str) -> str:
         for part in one[f"{side}_features"][:_FEATURES]
     )
     said = f'<br><span class="soft">{features}</span>' if features else ""
-    return f"<td>{number(score)} / {number(threshold)}{anomaly}{said}</td>"
+    return f'<td data-of="{side}">{number(score)} of {number(threshold)}{anomaly}{said}</td>'
+
+
+def _unbroken(name: str) -> str:
+    """Class of a name that is kept on one line: unless it is long."""
+    return " nowrap" if len(name) <= _SHORT else ""
 
 
 def _tenths(value: float | None) -> str:

@@ -216,7 +216,7 @@ def _latency(evidence: Evidence, criteria: Criteria, alpha: float) -> Finding:
     said = (
         "no latencies yet"
         if value is None
-        else f"median over blocks {value:.2f}, in {wins} of {wins + losses} within"
+        else f"median over blocks {value:.2f} times, {wins} of {wins + losses} blocks are within"
     )
     words = {True: "within", False: "beyond", None: "not yet known to be within"}[met]
     return Finding(

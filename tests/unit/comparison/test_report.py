@@ -8,7 +8,10 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from stream_infer.comparison.charts import levels, lines
 from stream_infer.comparison.labels import Labels
 from stream_infer.comparison.ledger import Ledger, Windows
 from stream_infer.comparison.offline import compared
@@ -82,6 +85,36 @@ def test_the_verdict_comes_first_with_its_reason():
     text = re.sub("<style>.*?</style>", "", page, flags=re.DOTALL)
     assert found["comparisons"][0]["verdict"]["verdict"] == "keep"
     assert text.index("Keep the primary") < text.index("Agreement is below 99.00%") < text.index("<h2>")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "share", "expected"),
+    [
+        (0.51, 1.0, True, ["60%", "70%", "80%", "90%", "100%"]),
+        (0.992, 1.0, True, ["99.2%", "99.4%", "99.6%", "99.8%", "100.0%"]),
+        (-1.5, 2.7, False, ["-1", "0", "1", "2"]),
+        (-1e-3, 1e-3, False, ["-0.0010", "-0.0005", "0.0000", "0.0005", "0.0010"]),
+    ],
+)
+def test_levels_are_round_numbers(low, high, share, expected):
+    found = levels(low, high, share=share)
+
+    assert [text for _, text in found] == expected
+    assert all(low - 1e-9 <= level <= high + 1e-9 for level, _ in found)
+
+
+@given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e9))
+def test_an_axis_has_some_levels_and_not_too_many(low, span):
+    assert 2 <= len(levels(low, low + span, share=False)) <= 8
+
+
+def test_a_share_goes_up_to_one_and_no_further():
+    drawn = lines(
+        ["2026-11-01T00:00:00+00:00", "2026-11-01T01:00:00+00:00"], [("all", [0.9, 1.0])], "agreement"
+    )
+
+    assert "100%" in drawn
+    assert not re.search(r">1(0[1-9]|[1-9]\d)", drawn)
 
 
 def test_names_in_the_data_are_text_and_nothing_else():
