@@ -158,7 +158,8 @@ def _open(config: Config, topic: str, setting: str) -> TopicReader:
 
 def compare_app(config: Config, data_dir: str) -> CompareApp:
     """Make the analysts' app. Asks the brokers for the topic; raises BrokerError, RegistryError, ConfigError."""
-    from stream_infer.comparison.app import AppSettings, CompareApp  # noqa: PLC0415 (part of an extra)
+    from stream_infer.comparison.app import CompareApp  # noqa: PLC0415 (part of an extra)
+    from stream_infer.comparison.faust_app import AppSettings  # noqa: PLC0415
 
     given, schemas = config.compare, comparison_schemas(config)
     with _reading(config, given.topic, "compare.topic") as topic:

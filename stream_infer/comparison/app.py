@@ -20,29 +20,26 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import faust
 import numpy as np
-from faust.types import FutureMessage
 
+from stream_infer.comparison.cell_table import CellTable, cell_of, key_of, key_text, value_of
+from stream_infer.comparison.faust_app import AppSettings, faust_app
 from stream_infer.comparison.label_follower import LabelFollower
-from stream_infer.comparison.ledger import Cell, CellKey, Ledger
+from stream_infer.comparison.ledger import Ledger
 from stream_infer.comparison.pairs import Pairs, Versions
 from stream_infer.comparison.report import render
-from stream_infer.comparison.statistics import Statistics
 from stream_infer.comparison.summary import summary, verdicts
-from stream_infer.comparison.transport import CommittedTransport
 from stream_infer.comparison.verdict import Criteria, Verdict
 
-__all__ = ["AppSettings", "CompareApp"]
+__all__ = ["CompareApp"]
 
 logger = logging.getLogger(__name__)
 
-_POSITION_BYTES: Final = 8
 _BATCH: Final = 10_000
 _WITHIN_S: Final = 1.0
 _LABELS_S: Final = 1.0
@@ -50,46 +47,6 @@ _LABELS_S: Final = 1.0
 Read = Callable[[Any, Any, Sequence[bytes]], Pairs]
 Encode = Callable[[Versions, Verdict], bytes]
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class AppSettings:
-    """``id`` is the consumer group, ``security`` librdkafka's settings to connect, ``partitions`` the topic's."""
-
-    id: str
-    servers: str
-    security: Mapping[str, Any]
-    topic: str
-    verdict_topic: str
-    partitions: int
-    data_dir: str
-    host: str
-    port: int
-    replication_factor: int = 1
-    verdict_interval_s: float = 10.0
-
-
-class CellTable(faust.Table):  # type: ignore[type-arg]
-    """A table whose keys say their partition, and whose changes can be waited for."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._sent: list[FutureMessage] = []
-
-    def partition_for_key(self, key: Any) -> int:
-        """Return the partition of the comparison topic that a cell belongs to."""
-        return int(json.loads(key)[0])
-
-    def send_changelog(self, *args: Any, **options: Any) -> FutureMessage:
-        """Send a change, and remember it."""
-        sent = super().send_changelog(*args, **options)
-        self._sent.append(sent)
-        return sent
-
-    async def flush(self) -> None:
-        """Wait until the brokers have every change."""
-        sent, self._sent = self._sent, []
-        await asyncio.gather(*sent)
 
 
 @dataclass
@@ -110,7 +67,7 @@ class CompareApp:
     def build(self) -> faust.App:
         """Make the app: one agent, two tables, a timer and pages."""
         given = self.settings
-        app = _app(given)
+        app = faust_app(given)
         source = app.topic(given.topic, value_type=bytes, value_serializer="raw", key_serializer="raw")
         options = {
             "key_type": str,
@@ -136,10 +93,10 @@ class CompareApp:
             "is_whole": self._is_whole(app),
             "positions": self.ledger.positions(),
             "events_since_start": self.events_count,
-            **self._read(summary),
+            **self._shown(summary),
         }
 
-    def _read(self, view: Callable[[Any, Criteria], Result]) -> Result:
+    def _shown(self, view: Callable[[Any, Criteria], Result]) -> Result:
         """What a view makes of all that is counted."""
         if self.labels is None:
             return view(self.ledger, self.criteria)
@@ -165,7 +122,7 @@ class CompareApp:
         way wrote and got acknowledged since. Whatever has counted farther is right: it holds all that the other does.
         """
         for key, value in cells.items():
-            name, cell = _cell_key(key), _cell(value)
+            name, cell = key_of(key), cell_of(value)
             known = self.ledger.cells.get(name)
             if known is None or cell.position > known.position:
                 self.ledger.load(name, cell)
@@ -186,9 +143,9 @@ class CompareApp:
         )
         touched, gone = self.ledger.add(pairs)
         for key in touched:
-            cells[_text(key)] = _bytes(self.ledger.cells[key])
+            cells[key_text(key)] = value_of(self.ledger.cells[key])
         for key in gone:
-            cells.pop(_text(key), None)
+            cells.pop(key_text(key), None)
         await cells.flush()
         self.events_count += len(pairs)
 
@@ -200,7 +157,7 @@ class CompareApp:
         async def tell() -> None:
             if not self._is_whole(app):
                 return
-            for versions, verdict in self._read(verdicts).items():
+            for versions, verdict in self._shown(verdicts).items():
                 key, value = json.dumps([0, *versions]), verdict.verdict.encode()
                 if told.get(key) == value:
                     continue
@@ -232,66 +189,3 @@ class CompareApp:
         @app.page("/report")
         async def report_page(view: Any, _: Any) -> Any:
             return view.html(render(self.content(app)))
-
-
-def _app(given: AppSettings) -> faust.App:
-    urls = [f"kafka://{server.strip()}" for server in given.servers.split(",")]
-    app = faust.App(
-        given.id,
-        broker=urls,
-        broker_credentials=_credentials(given.security),
-        store="memory://",
-        datadir=given.data_dir,
-        processing_guarantee="at_least_once",
-        consumer_auto_offset_reset="earliest",
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=3.0,
-        topic_replication_factor=given.replication_factor,
-        topic_disable_leader=True,
-        stream_wait_empty=False,
-        web_bind=given.host,
-        web_host=given.host,
-        web_port=given.port,
-        autodiscover=False,
-    )
-    app.transport = CommittedTransport(app.conf.broker_consumer, app)
-    return app
-
-
-def _credentials(security: Mapping[str, Any]) -> Any:
-    """Faust's form of librdkafka's settings of the connection; None where it is plain."""
-    protocol = security.get("security.protocol", "PLAINTEXT")
-    if protocol == "PLAINTEXT":
-        return None
-    context = None
-    if protocol.endswith("SSL"):
-        context = ssl.create_default_context(cafile=security.get("ssl.ca.location"))
-        if certificate := security.get("ssl.certificate.location"):
-            key, password = security["ssl.key.location"], security.get("ssl.key.password")
-            context.load_cert_chain(certificate, key, password)
-    if protocol == "SSL":
-        return faust.SSLCredentials(context)
-    return faust.SASLCredentials(
-        username=security.get("sasl.username"),
-        password=security.get("sasl.password"),
-        ssl_context=context,
-        mechanism=security.get("sasl.mechanism"),
-    )
-
-
-def _text(key: CellKey) -> str:
-    return json.dumps([key.partition, *key.versions, key.segment, key.window, key.start_ms])
-
-
-def _cell_key(text: str) -> CellKey:
-    partition, shadow_id, primary, shadow, *rest = json.loads(text)
-    return CellKey(partition, Versions(shadow_id, primary, shadow), *rest)
-
-
-def _bytes(cell: Cell) -> bytes:
-    return cell.position.to_bytes(_POSITION_BYTES, "big") + cell.statistics.to_bytes()
-
-
-def _cell(value: bytes) -> Cell:
-    position = int.from_bytes(value[:_POSITION_BYTES], "big")
-    return Cell(position, Statistics.from_bytes(value[_POSITION_BYTES:]))

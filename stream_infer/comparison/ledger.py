@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from stream_infer.comparison.pairs import Pairs, Versions
 from stream_infer.comparison.segments import ALL, Segments
 from stream_infer.comparison.statistics import Entries, Statistics, entries_of
-from stream_infer.comparison.tally import Tally, added_up
+from stream_infer.comparison.tally import KIND_BITS, Tally, added_up
 
 __all__ = ["Cell", "CellKey", "Ledger", "Windows"]
 
-_KEY_BITS: Final = 18
+_KEY_BITS: Final = KIND_BITS + 4
+"""Of a tally's key: there are at most 16 kinds."""
 _NEVER: Final = 1 << 62
 
 

@@ -266,3 +266,4 @@ def _put_values(pairs: Pairs, both: NDArray[np.int64], put: Any) -> None:
 
 
 assert LARGEST < 1 << 13
+assert max(Kind) < 1 << 4

@@ -57,7 +57,7 @@ def wait(analysts: Analysts, process: subprocess.Popen[bytes], expected: dict[st
     return content
 
 
-def test_labels_that_come_late_count_as_in_a_report(kafka, tmp_path):
+def test_labels_that_come_late_count_as_in_a_report_also_through_a_kill(kafka, tmp_path):
     analysts = Analysts(kafka, tmp_path)
     topic, file = f"{analysts.app}.labels", tmp_path / "labels.parquet"
     sources = f'[compare]\nlabels = "{file}"\nlabels_topic = "{topic}"\n'
@@ -75,7 +75,12 @@ def test_labels_that_come_late_count_as_in_a_report(kafka, tmp_path):
         at = {"entity_id": f"machine-{2500 % ENTITIES}", "ts": _FIRST_MS + 2500 * 1000}
         send(kafka, topic, [*late, at | {"label": 1}, {"event_id": "e-107", "label": -1}, {"event_id": 7}])
         sent += analysts.writer.write(records(1500, seed=1, first=3000))
+        analysts.wait(process, 3001)  # in the midst of it
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with analysts.watching() as process:
         analysts.wait(process, sent)
+        send(kafka, topic, [{"event_id": f"e-{number}", "label": 1} for number in range(2600, 2640)])
         offline = analysts.report("--from-topic")
         live = wait(analysts, process, offline)
         process.send_signal(signal.SIGTERM)

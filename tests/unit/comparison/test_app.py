@@ -8,7 +8,8 @@ from contextlib import suppress
 
 import numpy as np
 
-from stream_infer.comparison.app import AppSettings, CompareApp
+from stream_infer.comparison.app import CompareApp
+from stream_infer.comparison.faust_app import AppSettings
 from stream_infer.comparison.ledger import Ledger, Windows
 from stream_infer.comparison.segments import Segments
 from stream_infer.comparison.summary import summary
@@ -70,7 +71,7 @@ def test_labels_are_followed_until_the_app_ends() -> None:
             while not live.follower.is_ready or live.source.changes:
                 await asyncio.sleep(0.05)
             await asyncio.sleep(0.2)  # the turn that took the label ends
-            totals = [one["total"]["labels"] for one in app._read(summary)["comparisons"]]
+            totals = [one["total"]["labels"] for one in app._shown(summary)["comparisons"]]
             counted.append(sum(labels["events"] for labels in totals if labels))
         task.cancel()
         with suppress(asyncio.CancelledError):
