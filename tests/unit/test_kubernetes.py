@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from stream_infer.build.shadow import shadow_config
 from stream_infer.config import parse
 from stream_infer.control import Metrics, Status
 from stream_infer.control.server import pages
@@ -29,16 +30,19 @@ def documents(name: str) -> list[dict[str, Any]]:
 
 
 WORKER = {document["kind"]: document for document in documents("worker.yaml")}
+SHADOW = {document["kind"]: document for document in documents("shadow.yaml")}
 (SCALED,) = documents("scaling.yaml")
 POD = WORKER["StatefulSet"]["spec"]["template"]["spec"]
 (CONTAINER,) = POD["containers"]
+SHADOW_POD = SHADOW["Deployment"]["spec"]["template"]["spec"]
+(SHADOW_CONTAINER,) = SHADOW_POD["containers"]
 SETTINGS = tomllib.loads(WORKER["ConfigMap"]["data"]["worker.toml"])
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("kind", WORKER)
-def test_every_manifest_is_valid(kind: str, version: str) -> None:
-    kubernetes_validate.validate(WORKER[kind], version, strict=True)
+@pytest.mark.parametrize("manifest", [*WORKER.values(), *SHADOW.values()], ids=lambda found: found["kind"])
+def test_every_manifest_is_valid(manifest: dict[str, Any], version: str) -> None:
+    kubernetes_validate.validate(manifest, version, strict=True)
 
 
 def test_a_misspelt_field_would_be_found() -> None:
@@ -90,6 +94,37 @@ def test_probes_ask_for_what_the_worker_serves() -> None:
     assert probes["liveness"]["path"] == "/healthz"
     assert probes["readiness"]["path"] == "/readyz"
     assert {probe["port"] for probe in probes.values()} == {CONTAINER["ports"][0]["name"]}
+
+
+def test_a_shadow_reads_the_workers_settings_and_gives_way() -> None:
+    spec = SHADOW["Deployment"]["spec"]
+    apart = SHADOW_POD["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    labels = WORKER["StatefulSet"]["spec"]["template"]["metadata"]["labels"]
+    config = parse(SETTINGS, {e["name"]: e["value"] for e in SHADOW_CONTAINER["env"]}, Path("worker.toml"))
+    own = shadow_config(config)
+    same = (
+        "image",
+        "envFrom",
+        "volumeMounts",
+        "securityContext",
+        "startupProbe",
+        "livenessProbe",
+        "readinessProbe",
+    )
+
+    assert SHADOW["PriorityClass"]["value"] < 0
+    assert SHADOW["PriorityClass"]["preemptionPolicy"] == "Never"
+    assert SHADOW_POD["priorityClassName"] == SHADOW["PriorityClass"]["metadata"]["name"]
+    assert SHADOW_CONTAINER["resources"]["requests"]["cpu"] == "100m"
+    assert all(
+        one["podAffinityTerm"]["labelSelector"]["matchLabels"].items() <= labels.items() for one in apart
+    )
+    assert spec["selector"]["matchLabels"] == spec["template"]["metadata"]["labels"]
+    assert spec["selector"]["matchLabels"].items() & labels.items() == set()
+    assert all(SHADOW_CONTAINER[name] == CONTAINER[name] for name in same)
+    assert all(SHADOW_POD[name] == POD[name] for name in ("volumes", "securityContext"))
+    assert own.control.port == SHADOW_CONTAINER["ports"][0]["containerPort"]
+    assert SHADOW_POD["terminationGracePeriodSeconds"] > own.delivery.drain_timeout_s + GRACE_S
 
 
 def test_one_worker_leaves_at_a_time() -> None:
