@@ -29,6 +29,14 @@ def test_a_rest_follows_a_small_delivery_alone() -> None:
     assert PACE.rest_left_s(now=10.001, committed_at=10.0, events=200) == 0.0
 
 
+def test_nothing_but_time_or_size_cuts_what_is_gathered() -> None:
+    gathering = CommitPace(interval_s=1.0, rest_s=0.0, grouped_events=0, max_events=1000)
+    assert not gathering.due(now=10.9, opened_at=10.0, events=1, full=False)
+    assert gathering.due(now=11.0, opened_at=10.0, events=1, full=False)
+    assert gathering.due(now=10.0, opened_at=10.0, events=1000, full=True)
+    assert gathering.rest_left_s(now=10.0, committed_at=10.0, events=1) == 0.0
+
+
 def test_a_poll_waits_until_the_delivery_is_due() -> None:
     assert PACE.wait_s(now=10.04, opened_at=10.0) == 10.1 - 10.04
     assert PACE.wait_s(now=11.0, opened_at=10.0) == 0.0
