@@ -13,7 +13,7 @@ import click
 from load.figures import shown
 from load.measurement import Measurement
 from load.plan import Plan
-from load.planning import capacity_command, costs_command, gpu_command
+from load.planning import capacity_command, costs_command, gpu_command, stages_command
 from load.poison import poisoned
 from load.recover import FAULTS, Load, recover
 from load.replay import replay
@@ -146,6 +146,7 @@ for _command in (
     costs_command,
     capacity_command,
     gpu_command,
+    stages_command,
     shadow_command,
     verdicts_command,
     beside_command,

@@ -21,7 +21,7 @@ from load.scenarios import SCENARIOS
 from load.stand import Stand
 from stream_infer.models.placement import Device
 
-__all__ = ["capacity_command", "costs_command", "gpu_command"]
+__all__ = ["capacity_command", "costs_command", "gpu_command", "stages_command"]
 
 COSTS = Path(__file__).with_name("costs.json")
 _CONSOLE = Console()
@@ -141,3 +141,20 @@ def gpu_command(device: Device, model: Path | None, batches: Sequence[int], seco
         table.add_row(f"{one.batch:,}", *rates, share, f"{one.bare_p99_ms:.2f}", f"{one.stage_p99_ms:.2f}")
     _CONSOLE.print(table)
     click.echo(summary(timed))
+
+
+@click.command("stages")
+@click.option("--entities", type=int, multiple=True, help="Numbers of entities. [default: 200 to 1,000,000]")
+@click.option("--batch", "batches", type=int, multiple=True, help="Sizes of batches. [default: 30 to 2,000]")
+@click.option("--turns", default=8, show_default=True, help="How often each is timed.")
+def stages_command(entities: Sequence[int], batches: Sequence[int], turns: int) -> None:
+    """CPU time of each stage between poll and commit, in this process and without Kafka."""
+    from load.stage_costs import BATCHES, COUNTS, STAGES, stage_costs  # noqa: PLC0415
+
+    taken = stage_costs(
+        entities or COUNTS, batches or BATCHES, turns, lambda text: click.echo(text, err=True)
+    )
+    table = Table("entities", "batch", *STAGES, "all", "both", title="us/event, CPU of the thread")
+    for one in taken:
+        table.add_row(*one.row)
+    _CONSOLE.print(table)
