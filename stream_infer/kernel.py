@@ -2,7 +2,7 @@
 
 numba's own disk cache looks at the file of the compiled function alone. A kernel is made of several files: with one
 of the others changed, the old machine code would go on in use. So the key of the cache also takes the text of every
-module in the kernel's folder; a kernel calls only kernels of its own folder.
+module in the kernel's folder, of this one and of intrinsics; a kernel calls only what is in those.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 """A kernel's own type, which the decorator keeps."""
 
 Kind = TypeVar("Kind", bound=np.generic)
+
+_SHARED = (Path(__file__), *Path(__file__).parent.glob("intrinsics.py"))
 
 
 def given(array: NDArray[Any], dtype: type[Kind]) -> NDArray[Kind]:
@@ -85,6 +87,6 @@ class _SourcesCache(FunctionCache):
 @cache
 def _sources_digest(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted({*folder.glob("*.py"), *_SHARED}):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from stream_infer.avro import status as why
+from stream_infer.intrinsics import load_double, load_float, load_long
 from stream_infer.kernel import kernel
 
 __all__ = [
@@ -93,22 +94,10 @@ def read_block(payload: Any, pos: int, end: int) -> tuple[int, int, int]:
 
 
 @kernel
-def _bits(payload: Any, pos: int) -> Any:
-    """Read four bytes, little-endian; spelt out, so that they become one load."""
-    low = np.uint32(payload[pos]) | np.uint32(payload[pos + 1]) << np.uint32(8)
-    return low | np.uint32(payload[pos + 2]) << np.uint32(16) | np.uint32(payload[pos + 3]) << np.uint32(24)
-
-
-@kernel
-def _long_bits(payload: Any, pos: int) -> Any:
-    return np.uint64(_bits(payload, pos)) | np.uint64(_bits(payload, pos + 4)) << np.uint64(32)
-
-
-@kernel
 def is_utf8(payload: Any, pos: int, stop: int) -> bool:
     """Well-formed UTF-8 as of Unicode 15, table 3-7: shortest forms, no surrogates, up to U+10FFFF."""
     while pos < stop:
-        if stop - pos >= 8 and not _long_bits(payload, pos) & ASCII_MASK:
+        if stop - pos >= 8 and not load_long(payload, pos) & ASCII_MASK:
             pos += 8
             continue
         lead = payload[pos]
@@ -140,13 +129,13 @@ def is_utf8(payload: Any, pos: int, stop: int) -> bool:
 @kernel
 def read_float(payload: Any, pos: int) -> float:
     """Four bytes."""
-    return np.float64(np.uint32(_bits(payload, pos)).view(np.float32))
+    return np.float64(load_float(payload, pos))
 
 
 @kernel
 def read_double(payload: Any, pos: int) -> float:
     """Eight bytes."""
-    return np.uint64(_long_bits(payload, pos)).view(np.float64)
+    return np.float64(load_double(payload, pos))
 
 
 @kernel

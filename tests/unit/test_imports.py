@@ -14,7 +14,7 @@ MODULES = {
 }
 
 ADAPTERS = ("avro", "windows", "models", "delivery", "control", "embedded")
-BASE = {"errors", "pairs", "records", "log", "data", "kernel", "stopwatch"}
+BASE = {"errors", "pairs", "records", "log", "data", "kernel", "intrinsics", "stopwatch"}
 KNOWS_CONFIG = {"build", "checks", "cli", "docs", "config", "demo"}
 KNOWS_ADAPTERS = {
     "assignment": set(),
@@ -23,6 +23,7 @@ KNOWS_ADAPTERS = {
     "errors": set(),
     "log": set(),
     "kernel": set(),
+    "intrinsics": set(),
     "stopwatch": set(),
     "avro": set(),
     "windows": set(),
