@@ -26,6 +26,7 @@ from stream_infer.avro.registry import Registry
 from stream_infer.avro.schema import SchemaText, parse
 from stream_infer.build.events import fields_of
 from stream_infer.build.model import artifact_of, model_of
+from stream_infer.build.topics import plan_of
 from stream_infer.cluster import Cluster, Topic
 from stream_infer.config import Config
 from stream_infer.control.server import listen
@@ -39,9 +40,9 @@ from stream_infer.errors import (
     WorkerError,
 )
 from stream_infer.models.manifest import Manifest
-from stream_infer.topics import Plan, faults
+from stream_infer.topics import faults
 
-__all__ = ["Check", "plan_of", "require", "run"]
+__all__ = ["Check", "require", "run"]
 
 _TIMEOUT_S = 5.0
 _RIGHTS_WITHIN_S = 15.0
@@ -159,14 +160,6 @@ def _role(world: _World, index: int) -> str:
     if wrong:
         raise BrokerError(f"{'; '.join(wrong)}. {create} --repair` helps, or says what does")
     return f"{role.name}: {found.partition_count} partitions"
-
-
-def plan_of(config: Config) -> Plan:
-    """The topics of these settings."""
-    output, state, shadow = config.output, config.state.topic, config.shadow
-    if not shadow.is_set:
-        return Plan(output.scored_topic, output.reject_topic, state)
-    return Plan(output.scored_topic, output.reject_topic, state, shadow.comparison_topic, shadow.state_topic)
 
 
 def _rights(world: _World) -> str:

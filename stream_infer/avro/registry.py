@@ -7,14 +7,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from operator import methodcaller
 from pathlib import Path
-from typing import Any, Final
-
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
+from typing import TYPE_CHECKING, Any, Final
 
 from stream_infer.avro.schema import SchemaError, SchemaText
 from stream_infer.avro.schema_cache import SchemaCache
 from stream_infer.avro.source import UnknownSchemaError
 from stream_infer.errors import RegistryError
+
+if TYPE_CHECKING:  # the client takes a fifth of a worker's imports, and one with schema files does without
+    from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 __all__ = ["Registry"]
 
@@ -84,6 +85,8 @@ class Registry:
 
         Raises RegistryError if the registry cannot be asked, or refuses.
         """
+        from confluent_kafka.schema_registry import Schema  # noqa: PLC0415
+
         return int(self._ask(methodcaller("register_schema", subject, Schema(text, "AVRO")), subject))
 
     def check(self) -> None:
@@ -151,6 +154,8 @@ class Registry:
 
     def _ask(self, question: Callable[[SchemaRegistryClient], Any], name: str) -> Any:
         """Ask the registry, unless it was down a moment ago."""
+        from confluent_kafka.schema_registry import SchemaRegistryError  # noqa: PLC0415
+
         if self._clock() < self._ask_again:
             raise RegistryError(str(self._down))
         try:
@@ -184,6 +189,8 @@ class Registry:
 
     def _client(self) -> SchemaRegistryClient:
         if self._opened is None:
+            from confluent_kafka.schema_registry import SchemaRegistryClient  # noqa: PLC0415
+
             limits = {"timeout": self._timeout_s, "max.retries": RETRIES, "retries.wait.ms": RETRY_WAIT_MS}
             self._opened = SchemaRegistryClient({**limits, **self._settings})
         return self._opened

@@ -97,7 +97,7 @@ def _go_over(
 
 def _make_topics(config: Config) -> None:
     """Create what a backtest writes to; the worker's own topics must be there."""
-    from stream_infer.checks import plan_of  # noqa: PLC0415
+    from stream_infer.build.topics import plan_of  # noqa: PLC0415
     from stream_infer.cluster import Cluster, Topic  # noqa: PLC0415
 
     cluster = Cluster.open(config.kafka.admin_settings())

@@ -102,7 +102,7 @@ def _set_group(cluster: Cluster, group: str) -> None:
 
 
 def _open(config: Config) -> tuple[Cluster, Plan]:
-    from stream_infer.checks import plan_of  # noqa: PLC0415
+    from stream_infer.build.topics import plan_of  # noqa: PLC0415
     from stream_infer.cluster import Cluster  # noqa: PLC0415
 
     return Cluster.open(config.kafka.admin_settings()), plan_of(config)

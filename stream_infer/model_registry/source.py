@@ -15,11 +15,8 @@ from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
-import httpx
-
 from stream_infer.errors import ConfigError, ModelRegistryError
 from stream_infer.model_registry.directory import DirectoryRegistry
-from stream_infer.model_registry.mlflow import MlflowRegistry
 from stream_infer.model_registry.registry import ModelRegistry
 
 __all__ = ["PLUGINS", "Login", "ModelSource", "open_registry"]
@@ -80,7 +77,11 @@ def open_registry(source: ModelSource, login: Login) -> ModelRegistry:
     return _plugin(source)(source)
 
 
-def _mlflow(source: ModelSource, login: Login) -> MlflowRegistry:
+def _mlflow(source: ModelSource, login: Login) -> ModelRegistry:
+    import httpx  # noqa: PLC0415 (slow; a folder of versions does without)
+
+    from stream_infer.model_registry.mlflow import MlflowRegistry  # noqa: PLC0415
+
     if login.url is None:
         raise ConfigError(
             f"model source {source.text!r}: the address of the MLflow server is missing. Cure: set model.registry_url"
