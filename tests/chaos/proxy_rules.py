@@ -82,7 +82,7 @@ class Rule:
         self._skip = skip
         self._changed = threading.Condition()
 
-    def wait_taken(self, timeout_s: float = 60.0, count: int = 1) -> None:
+    def wait_taken(self, timeout_s: float = 120.0, count: int = 1) -> None:
         """Return when ``count`` frames were taken. Raises AssertionError when they do not come."""
         with self._changed:
             came = self._changed.wait_for(lambda: self.taken >= count, timeout_s)

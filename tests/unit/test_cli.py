@@ -139,7 +139,7 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback(worker_toml):
         connection, _ = silent_broker.accept()
         # Now it waits for an answer that never comes.
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=120)
         connection.close()
     assert process.returncode == 130, said
     assert said == "stopped\n"

@@ -51,7 +51,7 @@ def control(status, metrics):
 
 @pytest.fixture
 def client(control):
-    with httpx.Client(base_url=f"http://127.0.0.1:{control.port}", timeout=5) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{control.port}", timeout=30) as client:
         yield client
 
 
@@ -139,17 +139,17 @@ def test_a_client_that_sends_nothing_is_let_go(monkeypatch, status, metrics):
     control = ControlServer("127.0.0.1", 0, status, metrics, 30)
     control.open()
     try:
-        with socket.create_connection(("127.0.0.1", control.port), timeout=5) as silent:
+        with socket.create_connection(("127.0.0.1", control.port), timeout=60) as silent:
             silent.sendall(b"GET /metrics HTTP/1.1\r\nHos")
             began_s = time.monotonic()
             assert silent.recv(1) == b""
-            assert 0.2 < time.monotonic() - began_s < 3
+            assert 0.2 < time.monotonic() - began_s < 25  # unpatched it is 30
     finally:
         control.close()
 
 
 def test_requests_are_answered_while_other_connections_hang(control, client):
-    silent = [socket.create_connection(("127.0.0.1", control.port), timeout=5) for _ in range(20)]
+    silent = [socket.create_connection(("127.0.0.1", control.port), timeout=30) for _ in range(20)]
     try:
         assert client.get("/healthz").status_code == 200
     finally:

@@ -93,7 +93,7 @@ def test_time_in_which_the_process_was_frozen_does_not_count() -> None:
         process.send_signal(signal.SIGCONT)
 
         assert process.stdout.readline() == "alive\n"
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
 
 def test_progress_keeps_it_quiet(ended: threading.Event) -> None:

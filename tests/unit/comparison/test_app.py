@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import suppress
 
 import numpy as np
@@ -62,17 +63,21 @@ def test_labels_are_followed_until_the_app_ends() -> None:
         live.write(part)
     row = int(np.flatnonzero(PARTS[0].both)[0])
 
+    def labelled() -> int:
+        totals = [one["total"]["labels"] for one in app._shown(summary)["comparisons"]]
+        return sum(labels["events"] for labels in totals if labels)
+
     async def course() -> list[int]:
         task = asyncio.create_task(app._follow(live.follower)())
         counted = []
-        for event in (None, str(PARTS[0].event_id[row])):
+        for expected, event in enumerate((None, str(PARTS[0].event_id[row]))):
             if event is not None:
                 live.source.say(event, 1)
-            while not live.follower.is_ready or live.source.changes:
+            deadline = time.monotonic() + 60
+            while not live.follower.is_ready or live.source.changes or labelled() != expected:
+                assert time.monotonic() < deadline, labelled()
                 await asyncio.sleep(0.05)
-            await asyncio.sleep(0.2)  # the turn that took the label ends
-            totals = [one["total"]["labels"] for one in app._shown(summary)["comparisons"]]
-            counted.append(sum(labels["events"] for labels in totals if labels))
+            counted.append(labelled())
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task

@@ -38,7 +38,7 @@ def alive(pid):
         return False
 
 
-def wait_until(check, timeout_s=20.0):
+def wait_until(check, timeout_s=60.0):
     deadline = time.monotonic() + timeout_s
     while not check():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -70,10 +70,10 @@ def test_kill_9_of_the_owner_ends_the_command_and_removes_the_directory(director
 
 
 def test_a_fork_that_holds_the_pipe_does_not_keep_the_command_alive(directory):
-    forking = OWNER.replace("time.sleep(600)", "import os\ntime.sleep(600 if os.fork() else 10)")
+    forking = OWNER.replace("time.sleep(600)", "import os\ntime.sleep(600 if os.fork() else 60)")
     with owner_of(directory, ("sleep", "600"), forking) as (owner, pid):
         owner.kill()
-        wait_until(lambda: not alive(pid), timeout_s=8)
+        wait_until(lambda: not alive(pid), timeout_s=40)
 
 
 def test_a_fork_that_holds_the_pipe_does_not_delay_the_end(tmp_path):
@@ -86,7 +86,7 @@ supervisor.open()
 supervisor.start("one", ["sleep", "600"], Path(sys.argv[1]))
 fork = os.fork()
 if not fork:
-    time.sleep(20)
+    time.sleep(50)
     os._exit(0)
 started = time.monotonic()
 supervisor.close()
@@ -95,7 +95,7 @@ os.kill(fork, signal.SIGKILL)
 """
     words = [sys.executable, "-c", program, str(tmp_path / "log")]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=60, check=True)
-    assert float(done.stdout) < 5
+    assert float(done.stdout) < 30
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")
@@ -111,12 +111,12 @@ def test_commands_are_signalled_and_their_ends_reported(supervisor, tmp_path):
     log = tmp_path / "log"
     supervisor.start("killed", ["sleep", "600"], log)
     supervisor.start("failed", ["sh", "-c", "echo why; exit 3"], log)
-    assert supervisor.wait("failed", 10) == 3
+    assert supervisor.wait("failed", 60) == 3
     assert last_lines(log, 1) == "why"
     assert set(supervisor.pids) == {"killed"}
     assert supervisor.wait("killed", 0.1) is None
     supervisor.send("killed", signal.SIGKILL)
-    assert supervisor.wait("killed", 10) == 128 + signal.SIGKILL
+    assert supervisor.wait("killed", 60) == 128 + signal.SIGKILL
     supervisor.send("killed", signal.SIGTERM)  # of no effect, and no error
     with pytest.raises(WorkerError, match="no-such-program"):
         supervisor.start("absent", ["no-such-program"], log)
