@@ -6,6 +6,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ARGS   ?=
+# Test processes. Each has a broker of its own; files are dealt out whole, so that what one shares is made once.
+JOBS   ?= 3
 # Rivals with packages, and so environments, of their own.
 PEERS  := quix faust faststream
 # What torch asks for and a CPU never loads, or the ordinary environment has.
@@ -22,7 +24,7 @@ demo: $(READY) ## a real Kafka, a model, real events, anomalies as they are scor
 	@$(BIN)/stream-infer demo $(ARGS)
 
 test: $(READY) ## all tests, on a real Kafka (ARGS="tests/unit" for those that need none)
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-torch: $(READY) ## the tests that train with torch, in an environment of their own (.venv-torch, 4 GB once in the cache)
 	@$(BIN)/python tests/torch/environment.py
