@@ -1,44 +1,34 @@
 """One worker process of the rig, and what it uses.
 
-Workers are forked from a server that has imported the product and done nothing else: a start costs a second of CPU
-less, so that more of a run is faults and less is imports. Where starts are measured, each has its own interpreter.
+Workers are forked (``tests.program``). Where starts are measured, each has its own interpreter.
 """
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
 import os
 import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from tests.chaos.evidence import Sample
 from tests.kafka.deployment import WorkerProcess
+from tests.program import fork
 
 __all__ = ["ROOT", "ChaosWorker"]
 
 ROOT = Path(__file__).resolve().parents[2]
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_PR_SET_PDEATHSIG = 1
 _FRAMES = 5
 _WORDS_LENGTH = 300
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    ["tests.chaos.worker", "stream_infer.cli.run", "stream_infer.checks", "uvicorn"]
-)
 
 
 class ChaosWorker(WorkerProcess):
     """``python -m tests.chaos.worker run`` in a process of its own, with variables added to the environment."""
-
-    process: Any
 
     def __init__(
         self, config: Path, log: Path, environment: Mapping[str, str], *, forked: bool = True
@@ -47,8 +37,14 @@ class ChaosWorker(WorkerProcess):
         self.ready_s: float | None = None
         self.stopped = False
         log.touch()
-        variables = {**os.environ, **environment}
-        self.process = _Forked(config, log, variables) if forked else _started(config, log, variables)
+        arguments = ["run", "-c", config]
+        if forked:
+            self.process = fork(arguments, log, log, environment=environment, folder=ROOT, main=_main)
+        else:
+            command = [sys.executable, "-m", "tests.chaos.worker", *map(str, arguments)]
+            variables = {**os.environ, **environment}
+            with log.open("ab") as sink:
+                self.process = subprocess.Popen(command, stdout=sink, stderr=sink, cwd=ROOT, env=variables)
 
     @property
     def alive(self) -> bool:
@@ -107,54 +103,7 @@ class ChaosWorker(WorkerProcess):
         return Sample(self.pid, age_s, int(fields[21]) * _PAGE_BYTES, int(fields[17]), descriptors)
 
 
-def _started(config: Path, log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.chaos.worker", "run", "-c", str(config)]
-    with log.open("ab") as sink:
-        return subprocess.Popen(command, stdout=sink, stderr=sink, cwd=ROOT, env=environment)
-
-
-class _Forked:
-    """A forked worker with the face of ``subprocess.Popen``."""
-
-    def __init__(self, config: Path, log: Path, environment: dict[str, str]) -> None:
-        self._process = _FORKS.Process(target=_work, args=(str(config), str(log), environment))
-        self._process.start()
-        assert self._process.pid is not None
-        self.pid: int = self._process.pid
-
-    def poll(self) -> int | None:
-        """Exit code, the negative number of a signal, or None while it runs."""
-        return self._process.exitcode
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end."""
-        self._process.join(timeout)
-        code = self._process.exitcode
-        if code is None:
-            raise subprocess.TimeoutExpired("worker", timeout or 0.0)
-        return code
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal, if it still runs."""
-        if self.poll() is None:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self.send_signal(signal.SIGKILL)
-
-
-def _work(config: str, log: str, environment: dict[str, str]) -> None:
-    """In the child: become the worker."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(ROOT)
-    sink = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    for descriptor in (1, 2):
-        os.dup2(sink, descriptor)
-    os.close(sink)
+def _main(arguments: Sequence[str]) -> None:
     from tests.chaos.worker import run  # noqa: PLC0415 - only the child runs the product
 
-    run(["run", "-c", config])
+    run(arguments)

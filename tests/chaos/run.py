@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import tempfile
 import time
 import traceback
@@ -24,7 +23,7 @@ from tests.chaos.options import Options
 from tests.chaos.report import Report
 from tests.chaos.rig import Rig
 from tests.chaos.scenario import Scenario, load_all
-from tests.kafka.deployment import PROGRAM
+from tests.program import run
 
 __all__ = ["run_scenario", "trained_model"]
 
@@ -93,7 +92,5 @@ def trained_model(folder: Path) -> Path:
     table = pq.read_table(data)
     per_host = len(table) // HOSTS
     pq.write_table(table.take(np.flatnonzero(np.arange(len(table)) % per_host < _TRAINING_ROWS)), data)
-    command = [PROGRAM, "train", "--data", data, "--out", model, "--name", "chaos"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run(["train", "--data", data, "--out", model, "--name", "chaos"])
     return model

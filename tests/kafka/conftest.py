@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from stream_infer.model_registry.directory import DirectoryRegistry
 from stream_infer.models.artifact import Artifact
 from tests.chaos.proxy import Network
 from tests.kafka.deployment import SCHEMA_ID, Deployment, Event, encode
+from tests.program import run
 
 Rows = Callable[..., list[Event]]
 
@@ -27,10 +26,7 @@ Rows = Callable[..., list[Event]]
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model that ``stream-infer train`` makes of the sample."""
     folder = tmp_path_factory.mktemp("models") / "smd"
-    program = Path(sys.executable).parent / "stream-infer"
-    subprocess.run(
-        [program, "train", "--data", sample_path(), "--out", folder], check=True, capture_output=True
-    )
+    run(["train", "--data", sample_path(), "--out", folder])
     return folder
 
 

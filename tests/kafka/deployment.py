@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections import Counter
@@ -32,8 +31,8 @@ from stream_infer.models.loading import load_model
 from stream_infer.rejects import Reject
 from stream_infer.scorer import Scorer
 from stream_infer.windows.table import EntityTable
+from tests.program import PROGRAM, Forked, fork, run
 
-PROGRAM = Path(sys.executable).parent / "stream-infer"
 SCHEMA_ID = 7
 EVENT_SCHEMA = {
     "type": "record",
@@ -114,8 +113,8 @@ def ends(servers: str, topic: str) -> dict[int, int]:
     """Where each partition of a topic ends: one behind its last record or marker, of open transactions, too."""
     consumer = _reader(servers, "read_uncommitted")
     try:
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        return {p: consumer.get_watermark_offsets(TopicPartition(topic, p), 10)[1] for p in partitions}
+        partitions = consumer.list_topics(topic, timeout=60).topics[topic].partitions
+        return {p: consumer.get_watermark_offsets(TopicPartition(topic, p), 60)[1] for p in partitions}
     finally:
         consumer.close()
 
@@ -136,17 +135,26 @@ def _reader(servers: str, isolation: str) -> Consumer:
 class WorkerProcess:
     """``stream-infer run`` in a process of its own, or another command that serves until it is stopped."""
 
+    process: Forked | subprocess.Popen[bytes]
+
     def __init__(
-        self, config: Path, log: Path, environment: dict[str, str], command: Sequence[str] = ("run",)
+        self,
+        config: Path,
+        log: Path,
+        environment: dict[str, str],
+        command: Sequence[str] = ("run",),
+        *,
+        forked: bool = True,
     ) -> None:
         self.log = log
+        log.touch()
+        arguments = [*command, "-c", config]
+        if forked:
+            self.process = fork(arguments, log, log, environment=environment)
+            return
+        variables = {**os.environ, **environment}
         with log.open("ab") as sink:
-            self.process = subprocess.Popen(
-                [PROGRAM, *command, "-c", config],
-                stdout=sink,
-                stderr=sink,
-                env={**os.environ, **environment},
-            )
+            self.process = subprocess.Popen([PROGRAM, *arguments], stdout=sink, stderr=sink, env=variables)
 
     @property
     def pid(self) -> int:
@@ -175,7 +183,7 @@ class WorkerProcess:
             time.sleep(0.02)
 
     def get(self, page: str) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self._port()}/{page}", timeout=5)
+        return httpx.get(f"http://127.0.0.1:{self._port()}/{page}", timeout=30)
 
     def wait_ready(self, timeout_s: float = 180.0) -> None:
         deadline = time.monotonic() + timeout_s
@@ -189,7 +197,7 @@ class WorkerProcess:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, timeout_s: float = 30.0) -> int:
+    def stop(self, timeout_s: float = 90.0) -> int:
         """Ask it to drain; returns its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -251,7 +259,7 @@ class Deployment:
                 worker.kill()
         admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
         try:
-            admin.list_topics(timeout=2)
+            admin.list_topics(timeout=5)
         except KafkaException:  # a broker of the test's own, gone by now
             return
         for future in admin.delete_topics(self.topics).values():
@@ -263,8 +271,8 @@ class Deployment:
 
     def create_topics(self, **environment: str) -> None:
         """Make what is missing; settings of this call alone as SECTION__KEY=value."""
-        create = [PROGRAM, "topics", "create", "-c", self.config, "--input-partitions", str(self.partitions)]
-        subprocess.run(create, check=True, capture_output=True, env=os.environ | _prefixed(environment))
+        create = ["topics", "create", "-c", self.config, "--input-partitions", self.partitions]
+        run(create, environment=_prefixed(environment))
 
     def start(self, *command: str, ready: bool = True, **environment: str) -> WorkerProcess:
         """Start one more worker, or another command; settings of this one alone as SECTION__KEY=value."""
@@ -320,7 +328,7 @@ class Deployment:
         finally:
             consumer.close()
 
-    def wait_pinned(self, timeout_s: float = 30.0, group: str | None = None) -> None:
+    def wait_pinned(self, timeout_s: float = 90.0, group: str | None = None) -> None:
         """Wait until the worker's group, or another, has committed where it starts."""
         consumer = Consumer(
             {"bootstrap.servers": self.servers, "group.id": group or self.app, "enable.auto.commit": False}

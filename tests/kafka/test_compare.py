@@ -8,6 +8,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -28,7 +29,8 @@ from stream_infer.comparison.transport import seek_back
 from stream_infer.embedded import EmbeddedKafka
 from stream_infer.embedded.ports import free_ports
 from tests.kafka.comparisons import Writer, create, records
-from tests.kafka.deployment import PROGRAM, stop_reading_at_end
+from tests.kafka.deployment import stop_reading_at_end
+from tests.program import Forked, fork, run
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -73,9 +75,9 @@ class Analysts:
         self.writer = Writer(servers, self.topic, PARTITIONS)
 
     @contextmanager
-    def watching(self) -> Iterator[subprocess.Popen[bytes]]:
-        with (self.folder / "compare.log").open("ab") as log:
-            process = subprocess.Popen([PROGRAM, "compare", "-c", self.config], stdout=log, stderr=log)
+    def watching(self) -> Iterator[Forked]:
+        log = self.folder / "compare.log"
+        process = fork(["compare", "-c", self.config], log, log)
         try:
             yield process
         finally:
@@ -90,7 +92,7 @@ class Analysts:
         except httpx.HTTPError:
             return {}
 
-    def wait(self, process: subprocess.Popen[bytes], count: int) -> dict[str, Any]:
+    def wait(self, process: Forked, count: int) -> dict[str, Any]:
         """Wait until so many events are in the numbers."""
         deadline = time.monotonic() + DEADLINE_S
         while True:
@@ -105,8 +107,7 @@ class Analysts:
 
     def report(self, *source: str) -> dict[str, Any]:
         out = self.folder / "report.html"
-        run = [PROGRAM, "compare", "report", "-c", self.config, *source, "-o", out]
-        subprocess.run(run, check=True, capture_output=True, cwd=self.folder)
+        run(["compare", "report", "-c", self.config, *source, "-o", out], folder=self.folder)
         assert "<title>" in out.read_text("utf-8")
         return dict(json.loads(out.with_suffix(".json").read_text("utf-8")))
 
@@ -229,16 +230,10 @@ def _verdicts_are_told(analysts: Analysts, live: dict[str, Any]) -> None:
 
 def _the_export_says_the_same(analysts: Analysts, offline: dict[str, Any], sent: int) -> None:
     pairs = analysts.folder / "pairs.parquet"
-    run = [PROGRAM, "comparison", "export", "-c", analysts.config, "--to", pairs]
-    subprocess.run(run, check=True, capture_output=True)
+    run(["comparison", "export", "-c", analysts.config, "--to", pairs])
     assert pq.read_metadata(pairs).num_rows == sent
     assert numbers(analysts.report("--parquet", str(pairs))) == numbers(offline)
     # The example of the documentation runs on such a file.
     example = Path(__file__).parents[2] / "docs" / "examples" / "compare_duckdb.py"
-    said = subprocess.run(
-        [PROGRAM.parent / "python", example, pairs],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    said = subprocess.run([sys.executable, example, pairs], check=True, capture_output=True, text=True)
     assert f"{sent:,} comparisons" in said.stdout

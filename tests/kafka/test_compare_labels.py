@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from confluent_kafka import Producer
 
 from tests.kafka.comparisons import ENTITIES, create, records
 from tests.kafka.test_compare import DEADLINE_S, Analysts, numbers
+from tests.program import Forked
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -47,7 +47,7 @@ def labelled(content: dict[str, Any]) -> list[tuple[int, int]]:
     return [(labels["events"], labels["anomalies"]) if labels else (0, 0) for labels in found]
 
 
-def wait(analysts: Analysts, process: subprocess.Popen[bytes], expected: dict[str, Any]) -> dict[str, Any]:
+def wait(analysts: Analysts, process: Forked, expected: dict[str, Any]) -> dict[str, Any]:
     """Wait until the app has as many labels as a report of now."""
     deadline = time.monotonic() + DEADLINE_S
     while labelled(content := analysts.summary()) != labelled(expected):

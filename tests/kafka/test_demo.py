@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urljoin
 
+import httpx
 import pytest
 
 from stream_infer.demo.breakage import KINDS
@@ -36,15 +39,15 @@ class Demo:
         out, err = self.process.communicate(timeout=timeout_s)
         return self.process.returncode, out, err
 
-    def wait_for(self, line_start: str) -> None:
-        """Read standard error up to a line that begins so."""
+    def wait_for(self, line_start: str) -> str:
+        """Read standard error up to a line that begins so, and give it."""
         assert self.process.stderr is not None
         deadline = time.monotonic() + _START_S
         said = []
         for line in self.process.stderr:
             said.append(line)
             if line.startswith(line_start):
-                return
+                return line
             assert time.monotonic() < deadline, said
         raise AssertionError(f"ended early: {said}")
 
@@ -91,6 +94,17 @@ def start(demos: list[Demo], tmp_path: Path, *options: str) -> Demo:
     return demos[-1]
 
 
+def wait_scored(said: str) -> None:
+    """Wait until the worker, whose address was said, has scored something."""
+    metrics = urljoin(said.split()[1], "metrics")
+    deadline = time.monotonic() + _START_S
+    while not re.search(
+        r"^stream_infer_scored_total [1-9]", httpx.get(metrics, timeout=30).text, re.MULTILINE
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_every_event_is_accounted_for(demos: list[Demo], tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     options = ("--events", "4000", "--rate", "0", "--broken", "0.01", "--report", str(report))
@@ -119,8 +133,7 @@ def test_every_event_is_accounted_for(demos: list[Demo], tmp_path: Path) -> None
 
 def test_ctrl_c_ends_the_flow_and_accounts_for_what_was_sent(demos: list[Demo], tmp_path: Path) -> None:
     demo = start(demos, tmp_path, "--events", "60000", "--rate", "1000")
-    demo.wait_for("worker: http")
-    time.sleep(2)
+    wait_scored(demo.wait_for("worker: http"))
     assert any("java" in command for command in demo.processes().values())
     demo.process.send_signal(signal.SIGINT)
     status, out, err = demo.end()

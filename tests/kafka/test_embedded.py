@@ -63,14 +63,14 @@ def test_starts_in_time_and_leaves_nothing_behind():
 def test_transaction_round_trip(kafka, topic, protocol):
     name = topic("round", partitions=3)
     producer = Producer({"bootstrap.servers": kafka, "transactional.id": name, **QUIET})
-    producer.init_transactions(20)
+    producer.init_transactions(60)
     producer.begin_transaction()
     producer.produce(name, b"aborted", partition=0)
     producer.abort_transaction(20)
     producer.begin_transaction()
     for number in range(300):
         producer.produce(name, str(number).encode(), partition=number % 3)
-    producer.commit_transaction(20)
+    producer.commit_transaction(60)
     assert sorted(int(value) for value in consume(kafka, name, 300, protocol)) == list(range(300))
 
 
@@ -82,7 +82,7 @@ def test_topics_are_not_created_by_accident(kafka):
     assert errors[0] is not None
     assert (
         "never.created"
-        not in AdminClient({"bootstrap.servers": kafka, **QUIET}).list_topics(timeout=10).topics
+        not in AdminClient({"bootstrap.servers": kafka, **QUIET}).list_topics(timeout=30).topics
     )
 
 
@@ -165,7 +165,7 @@ def test_what_is_in_between_is_all_that_clients_see():
     with EmbeddedKafka(advertised={1: f"{ports.HOST}:{between}"}) as kafka:
         inner = kafka.inner_addresses[1]
         assert inner != kafka.bootstrap_servers
-        told = AdminClient({"bootstrap.servers": inner, **QUIET}).list_topics(timeout=10).brokers[1]
+        told = AdminClient({"bootstrap.servers": inner, **QUIET}).list_topics(timeout=30).brokers[1]
         assert (told.host, told.port) == (ports.HOST, between)
         kafka.restart(1)
         assert kafka.inner_addresses[1] == inner
@@ -243,7 +243,7 @@ def test_the_command_holds_one_open_until_interrupted():
             assert seen(said["kafka.bootstrap_servers"]) == {1}
             assert "Ctrl-C" in shell.stderr.readline()
             shell.send_signal(signal.SIGINT)
-            assert shell.wait(20) == 0
+            assert shell.wait(60) == 0
         finally:
             shell.kill()
     assert not Path(said["data_dir"]).exists()
@@ -251,7 +251,7 @@ def test_the_command_holds_one_open_until_interrupted():
 
 def create(servers, name, partitions=1):
     admin = AdminClient({"bootstrap.servers": servers, **QUIET})
-    admin.create_topics([NewTopic(name, partitions, -1)])[name].result(20)
+    admin.create_topics([NewTopic(name, partitions, -1)])[name].result(60)
 
 
 def produce(servers, name, count):
@@ -272,7 +272,7 @@ def consume(servers, name, count, protocol="consumer", group="group"):
     }
     consumer = Consumer({"bootstrap.servers": servers, **settings})
     consumer.subscribe([name])
-    values, deadline = [], time.monotonic() + 30
+    values, deadline = [], time.monotonic() + 90
     try:
         while len(values) < count:
             assert time.monotonic() < deadline, f"{len(values)} of {count} came"
@@ -284,7 +284,7 @@ def consume(servers, name, count, protocol="consumer", group="group"):
 
 def seen(servers):
     try:
-        return set(AdminClient({"bootstrap.servers": servers, **QUIET}).list_topics(timeout=10).brokers)
+        return set(AdminClient({"bootstrap.servers": servers, **QUIET}).list_topics(timeout=30).brokers)
     except KafkaException:
         return set()
 
@@ -300,7 +300,7 @@ def alive(pid):
         return False
 
 
-def wait_until(check, timeout_s=30.0):
+def wait_until(check, timeout_s=90.0):
     deadline = time.monotonic() + timeout_s
     while not check():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -109,7 +109,7 @@ class ExampleLoop:
     def copies(self) -> Counter[int]:
         """How often each of the first numbers is in the output, once one more batch has followed them."""
         self.send(2 * BATCH)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             found = Counter(int(m.value()) for m in stop_reading_at_end(self._direct, self.output))
             if found[3 * BATCH - 1]:
@@ -227,7 +227,7 @@ def end_txn(loop: Loop, *, committed: bool | None = None) -> Match:
 def wait_until_alone(network: Network, group: str) -> None:
     """Return when the broker has expelled every member of the group."""
     admin = AdminClient({"bootstrap.servers": network.servers})
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while admin.describe_consumer_groups([group])[group].result(30).members:
         assert time.monotonic() < deadline, "the member was not expelled"
         time.sleep(0.1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -16,8 +15,9 @@ import pytest
 from stream_infer.model_registry.directory import DirectoryRegistry
 from stream_infer.models.artifact import Artifact
 from tests.kafka.conftest import Rows
-from tests.kafka.deployment import PROGRAM, Deployment
+from tests.kafka.deployment import Deployment
 from tests.kafka.test_worker import sending
+from tests.program import run
 
 pytestmark = pytest.mark.kafka
 
@@ -33,8 +33,7 @@ def following(tmp_path: Path, **settings: Any) -> dict[str, Any]:
 
 def history(deployment: Deployment) -> list[dict[str, Any]]:
     """What `stream-infer model history` says."""
-    command = [PROGRAM, "model", "history", "-c", deployment.config, "--json"]
-    told = subprocess.run(command, check=True, capture_output=True, text=True)
+    told = run(["model", "history", "-c", deployment.config, "--json"])
     return [json.loads(line) for line in told.stdout.splitlines()]
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.kafka.conftest import Rows
-from tests.kafka.deployment import PROGRAM, Deployment, WorkerProcess, stop_reading_at_end
+from tests.kafka.deployment import Deployment, WorkerProcess, stop_reading_at_end
+from tests.program import run
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -47,15 +46,7 @@ def test_the_walk_runs_as_printed(
     }
 
     def call(command: list[str]) -> str:
-        done = subprocess.run(
-            [PROGRAM, *command],
-            cwd=here,
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = run(command, folder=here, environment=environment)
         return done.stdout + done.stderr
 
     def score(count: int, start: int) -> None:

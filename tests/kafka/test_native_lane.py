@@ -387,7 +387,7 @@ def test_a_source_closes_at_once_with_records_in_every_place(
         with Reading(native, kafka, name, limits=BatchLimits(500, 100)) as reading:
             assert reading.rows(3)
             began = time.monotonic()
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
 
 
 def fill(servers: str, topic: str, partitions: int, count: int, size: int = 20) -> None:

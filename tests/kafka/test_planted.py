@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,8 @@ import pytest
 from load.planted import equal_runs, hobbled, offline_pairs
 from stream_infer.data import sample_path
 from stream_infer.embedded.ports import free_ports
-from tests.kafka.deployment import PROGRAM, Deployment, Event, WorkerProcess, encode
+from tests.kafka.deployment import Deployment, Event, WorkerProcess, encode
+from tests.program import run
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -37,8 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bad(folder: Path) -> Path:
     """A model that learned from rows in random order."""
     rows = hobbled(sample_path(), folder / "rows.parquet")
-    train = [PROGRAM, "train", "--data", rows, "--out", folder / "hobbled"]
-    subprocess.run(train, check=True, capture_output=True)
+    run(["train", "--data", rows, "--out", folder / "hobbled"])
     return folder / "hobbled"
 
 
@@ -102,8 +101,8 @@ def test_a_planted_candidate_gets_its_verdict(
     deployment.start("shadow")
     live = counted(app, port, sent)["comparisons"]
     page = deployment.folder / "report.html"
-    report = [PROGRAM, "compare", "report", "-c", deployment.config, "--from-topic", "-o", page]
-    subprocess.run(report, check=True, capture_output=True, cwd=deployment.folder)
+    report = ["compare", "report", "-c", deployment.config, "--from-topic", "-o", page]
+    run(report, folder=deployment.folder)
     offline = json.loads(page.with_suffix(".json").read_text("utf-8"))["comparisons"]
 
     assert [one.pop("quality") is not None for one in offline] == [True]
@@ -116,8 +115,7 @@ def test_equal_models_seldom_get_one(model: Path, bad: Path, folder: Path) -> No
     """The two models of the sample, exchanged by coin."""
     scores = [folder / f"{name}.parquet" for name in ("good", "bad")]
     for path, one in zip(scores, (model, bad), strict=True):
-        score = [PROGRAM, "score", "--data", sample_path(), "--model", one, "--split", "test", "--out", path]
-        subprocess.run(score, check=True, capture_output=True)
+        run(["score", "--data", sample_path(), "--model", one, "--split", "test", "--out", path])
     pairs = offline_pairs(*scores)
 
     found = equal_runs(pairs, 200, alpha=0.05)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,11 +17,10 @@ from stream_infer.comparison.verdict_record import VerdictEncoder
 from stream_infer.errors import BrokerError, NotPromotedError
 from stream_infer.model_registry.directory import DirectoryRegistry
 from tests.kafka.comparisons import create
-from tests.kafka.deployment import PROGRAM, Deployment
+from tests.kafka.deployment import Deployment
+from tests.program import Running
 
 pytestmark = pytest.mark.kafka
-
-DEADLINE_S = 120.0
 
 
 class Promoting:
@@ -42,20 +40,14 @@ class Promoting:
         producer.produce(self.topic, self._encoder.encode(versions, made), "|".join(versions))
         assert producer.flush(30) == 0
 
-    def start(self, *options: str) -> subprocess.Popen[str]:
+    def start(self, *options: str) -> Running:
         command = ["model", "promote", self._detector, "challenger", "--on-verdict", *options]
-        return subprocess.Popen(
-            [PROGRAM, *command, "-c", self._deployment.config],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return Running([*command, "-c", self._deployment.config])
 
     def once(self, *options: str) -> tuple[int, str]:
         """Look once; the exit code and what was said."""
-        process = self.start("--once", *options)
-        out, err = process.communicate(timeout=DEADLINE_S)
-        return process.returncode, out + err
+        done = self.start("--once", *options).end()
+        return done.returncode, done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -92,8 +84,8 @@ def test_it_waits_for_the_verdict_on_these_two_versions(
     assert waiting.poll() is None
     assert detector.resolve("current").version == "1"
     promoting.say("promote")
-    out, err = waiting.communicate(timeout=DEADLINE_S)
-    assert (waiting.returncode, out) == (0, "current -> 2\n"), err
+    done = waiting.end()
+    assert (done.returncode, done.stdout) == (0, "current -> 2\n"), done.stderr
     assert detector.resolve("current").version == "2"
     assert promoting.once()[0] == 0, "it is done already"
 
@@ -107,8 +99,7 @@ def test_keep_and_old_verdicts_move_nothing(
     assert code == NotPromotedError.exit_code
     assert "older than --since" in said
     promoting.say("keep")
-    process = promoting.start()
-    _, said = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == NotPromotedError.exit_code
-    assert "is keep: because" in said
+    done = promoting.start().end()
+    assert done.returncode == NotPromotedError.exit_code
+    assert "is keep: because" in done.stderr
     assert detector.resolve("current").version == "1"

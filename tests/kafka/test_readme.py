@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kafka.deployment import PROGRAM, WorkerProcess
+from tests.kafka.deployment import WorkerProcess
+from tests.program import PROGRAM
 
 pytestmark = pytest.mark.kafka
 
@@ -49,10 +50,12 @@ def test_the_walk_through_runs_as_printed(kafka: str, registry: str, tmp_path: P
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-    worker = WorkerProcess(tmp_path / "worker.toml", tmp_path / "worker.log", here)
-    worker.wait_ready()
-
-    assert worker.stop() == 0
+    worker = WorkerProcess(tmp_path / "worker.toml", tmp_path / "worker.log", here, forked=False)
+    try:
+        worker.wait_ready()
+        assert worker.stop() == 0
+    finally:
+        worker.kill()
 
 
 def test_files_that_the_documents_name_exist() -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,11 +17,13 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from stream_infer.avro import schemas
+from stream_infer.errors import ModelError
 from stream_infer.model_registry.directory import DirectoryRegistry
 from tests.kafka.conftest import Rows
-from tests.kafka.deployment import PROGRAM, Deployment, stop_reading_at_end
+from tests.kafka.deployment import Deployment, stop_reading_at_end
 from tests.kafka.test_model_swap import following
 from tests.kafka.test_worker import mixed
+from tests.program import Running
 
 pytestmark = pytest.mark.kafka
 
@@ -33,24 +33,22 @@ _SCORED = fastavro.parse_schema(json.loads(schemas.text("scored_event")))
 Place = tuple[int, int]
 
 
-def command(deployment: Deployment, detector: Path, *options: str) -> subprocess.Popen[str]:
+def command(deployment: Deployment, detector: Path, *options: str, max_events: int = 50) -> Running:
     """`model rollback --rescore 2 --to 1`, in small transactions."""
-    return subprocess.Popen(
-        [PROGRAM, "model", "rollback", detector, *options, "-c", deployment.config],
-        env={**os.environ, "STREAM_INFER__BATCH__MAX_EVENTS": "50"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+    return Running(
+        ["model", "rollback", detector, *options, "-c", deployment.config],
+        environment={"STREAM_INFER__BATCH__MAX_EVENTS": str(max_events)},
     )
 
 
-def ended(process: subprocess.Popen[str]) -> str:
-    said, _ = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == 0, said
+def ended(process: Running, code: int = 0) -> str:
+    done = process.end()
+    said = done.stdout + done.stderr
+    assert done.returncode == code, said
     return said
 
 
-def wait_written(deployment: Deployment, process: subprocess.Popen[str], topic: str) -> None:
+def wait_written(deployment: Deployment, process: Running, topic: str) -> None:
     """Wait until there is something in the topic, committed or not."""
     consumer = Consumer({"bootstrap.servers": deployment.servers, "group.id": "ends"})
     deadline = time.monotonic() + DEADLINE_S
@@ -60,7 +58,7 @@ def wait_written(deployment: Deployment, process: subprocess.Popen[str], topic: 
                 break
         except KafkaException:
             pass  # it is not there yet
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, process.end()
         assert time.monotonic() < deadline
         time.sleep(0.01)
     consumer.close()
@@ -100,10 +98,9 @@ def test_what_a_bad_version_scored_is_corrected_once(
     deployment.wait_committed()
 
     where, options = tmp_path / "models" / "detector", ("--rescore", "2", "--to", "1")
-    killed = command(deployment, where, *options)
+    killed = command(deployment, where, *options, max_events=5)  # so that it is still at it when it is killed
     wait_written(deployment, killed, f"{deployment.topic}.corrected")
     killed.kill()
-    killed.communicate()
     assert detector.resolve("current").version == "1"
     worker.wait_until(lambda: worker.facts().get("version") == "1")
     deployment.send(rows(300, start=3900))
@@ -140,10 +137,9 @@ def test_versions_that_the_alias_does_not_mean_are_refused(
     detector.point("current", "3")
     deployment = deploy(partitions=1)
     process = command(deployment, tmp_path / "models" / "detector", "--rescore", "2", "--to", "1")
-    said, _ = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == 3
+    said = ended(process, ModelError.exit_code)
     assert "current means 3, neither 2 nor 1" in said
     process = command(deployment, tmp_path / "models" / "detector", "--rescore", "current")
-    said, _ = process.communicate(timeout=DEADLINE_S)
+    said = ended(process, ModelError.exit_code)
     assert "name the version, here 3" in said
     assert detector.resolve("current").version == "3"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 import threading
 import time
 from collections import defaultdict
@@ -28,8 +27,9 @@ from stream_infer.errors import BrokerError
 from stream_infer.model_registry.directory import DirectoryRegistry
 from stream_infer.models.artifact import Artifact
 from tests.kafka.conftest import Rows
-from tests.kafka.deployment import PROGRAM, Deployment, Outcome, stop_reading_at_end
+from tests.kafka.deployment import Deployment, Outcome, stop_reading_at_end
 from tests.kafka.test_worker import mixed
+from tests.program import run
 
 pytestmark = pytest.mark.kafka
 
@@ -49,8 +49,7 @@ def protocol(request: pytest.FixtureRequest) -> str:
 def candidate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another model of the same sample: more anomalies, another version."""
     folder = tmp_path_factory.mktemp("models") / "candidate"
-    train = [PROGRAM, "train", "--data", sample_path(), "--out", folder, "--threshold-quantile", "0.9"]
-    subprocess.run(train, check=True, capture_output=True)
+    run(["train", "--data", sample_path(), "--out", folder, "--threshold-quantile", "0.9"])
     return folder
 
 
@@ -254,8 +253,8 @@ def test_the_primary_changes_version_in_mid_stream(
     wait_compared(deployment)
     found = both(deployment, candidate)
     page = deployment.folder / "report.html"
-    report = [PROGRAM, "compare", "report", "-c", deployment.config, "--from-topic", "-o", page]
-    subprocess.run(report, check=True, capture_output=True, cwd=deployment.folder)
+    report = ["compare", "report", "-c", deployment.config, "--from-topic", "-o", page]
+    run(report, folder=deployment.folder)
     told = json.loads(page.with_suffix(".json").read_text("utf-8"))["comparisons"]
 
     own = Artifact.load(candidate).manifest
@@ -308,7 +307,7 @@ def test_a_backtest_goes_over_a_range_and_ends(deploy: Deploy, rows: Rows, candi
     time.sleep(1.0)
     killed.kill()
     again = deployment.start(*command, ready=False)
-    code = again.process.wait(90)
+    code = again.process.wait(150)
     found = both(deployment, candidate, "compared.backtest")
     inside = {place for place in found.results if 500 <= place[1] < 2500}
 

@@ -61,7 +61,7 @@ def test_another_challenger_under_load(
     assert shadow.stop() == 0
 
     again = deployment.start("shadow", "--from", "earliest", "--to", "600", ready=False)
-    assert again.process.wait(90) == 0, again.text()
+    assert again.process.wait(150) == 0, again.text()
     found = both(deployment, model, "compared.backtest")
     assert len(found.pairs) == 1800
     assert {pair["shadow"]["model_version"] for pair in found.pairs} == {"2"}

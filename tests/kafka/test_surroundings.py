@@ -45,7 +45,7 @@ def test_a_frozen_broker_makes_a_new_consumer_that_goes_on(deploy: Deploy, rows:
         deployment.send(rows(600))
         deployment.wait_committed()
         broker.pause(1)
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 120
         while "new consumer" not in worker.text() and time.monotonic() < deadline:
             time.sleep(0.2)
         broker.resume(1)
@@ -70,7 +70,7 @@ def test_a_drain_without_brokers_ends_in_time(deploy: Deploy, rows: Rows) -> Non
         broker.resume(1)
 
         assert code == 6
-        assert took_s < 10
+        assert took_s < 25
         assert "the drain did not end in time" in worker.text()
 
         deployment.start()
@@ -125,7 +125,7 @@ def test_a_registry_that_is_down_at_the_start_is_said_with_its_cure(deploy: Depl
     deployment = deploy(registry={"url": "http://127.0.0.1:9", "timeout_s": 1.0})
     worker = deployment.start(ready=False)
 
-    assert worker.process.wait(60) == 4
+    assert worker.process.wait(120) == 4
     assert "registry.url = http://127.0.0.1:9" in worker.text()
     assert "Traceback" not in worker.text()
 
@@ -136,5 +136,5 @@ def test_a_port_in_use_is_said_before_anything_starts(deploy: Deploy) -> None:
     port = str(first.get("status").url.port)
     second = deployment.start(ready=False, CONTROL__PORT=port)
 
-    assert second.process.wait(60) == 7
+    assert second.process.wait(120) == 7
     assert "control.port" in second.text()

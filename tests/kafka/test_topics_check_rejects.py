@@ -64,13 +64,13 @@ def worker(kafka, tmp_path):
 
 @pytest.fixture
 def cluster(kafka):
-    return Cluster.open({"bootstrap.servers": kafka}, timeout_s=10)
+    return Cluster.open({"bootstrap.servers": kafka}, timeout_s=60)
 
 
 def setting(kafka, topic, name):
     admin = AdminClient({"bootstrap.servers": kafka})
     resource = ConfigResource(ResourceType.TOPIC, topic)
-    return admin.describe_configs([resource])[resource].result(10)[name].value
+    return admin.describe_configs([resource])[resource].result(60)[name].value
 
 
 # --- topics
@@ -370,7 +370,7 @@ def test_check_without_brokers_names_the_address_and_goes_on(deploy):
     deployment.config.write_text(toml)
     began_s = time.monotonic()
     answers = checked(deployment.config)
-    assert time.monotonic() - began_s < 20
+    assert time.monotonic() - began_s < 60
     state, detail = answers["brokers"]
     assert state == "failed"
     assert "kafka.bootstrap_servers = 127.0.0.1:1" in detail

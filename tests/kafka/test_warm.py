@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.kafka.deployment import PROGRAM
+from tests.program import PROGRAM
 
 SETTINGS = """
 [app]

@@ -182,7 +182,7 @@ def test_a_fenced_producer_goes_on_from_what_the_broker_has(deploy: Deploy, rows
     for _ in range(3):
         time.sleep(0.8)
         thief = Producer({"bootstrap.servers": kafka, "transactional.id": f"{deployment.app}-0"})
-        thief.init_transactions(10)
+        thief.init_transactions(60)
         thief.close(5)
     thread.join()
     deployment.wait_committed()
@@ -241,7 +241,7 @@ def test_membership_is_checked_by_the_broker(deploy: Deploy, rows: Rows) -> None
     deployment.wait_committed()
     stale = b"CGMDv2:" + (1).to_bytes(4, "little") + deployment.app.encode() + b"\0nobody\0\0\1"
     producer = Producer({"bootstrap.servers": deployment.servers, "transactional.id": f"{deployment.app}-x"})
-    producer.init_transactions(10)
+    producer.init_transactions(60)
     producer.begin_transaction()
     producer.produce(f"{deployment.topic}.scored", b"x", partition=0)
     with pytest.raises(KafkaException):
