@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import fastavro
 import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -140,6 +141,6 @@ def test_versions_that_the_alias_does_not_mean_are_refused(
     said = ended(process, ModelError.exit_code)
     assert "current means 3, neither 2 nor 1" in said
     process = command(deployment, tmp_path / "models" / "detector", "--rescore", "current")
-    said = ended(process, ModelError.exit_code)
+    said = ended(process, click.BadParameter.exit_code)
     assert "name the version, here 3" in said
     assert detector.resolve("current").version == "3"
