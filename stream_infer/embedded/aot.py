@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from stream_infer.embedded.alone import alone
 from stream_infer.embedded.jars import Progress, cache_dir
 from stream_infer.embedded.jvm import Jvm
 from stream_infer.errors import StreamInferError
@@ -43,9 +44,16 @@ class AotCache:
         return (f"-XX:AOTCache={self._path}",)
 
     def record(self, run: Callable[[Sequence[str]], None], progress: Progress) -> None:
-        """Record the cache: ``run`` takes JVM flags, exercises one broker and ends it in good order."""
+        """Record the cache: ``run`` takes JVM flags, exercises one broker and ends it in good order.
+
+        Does nothing where another process has done it meanwhile.
+        """
         progress("preparing a fast start of the broker (once, about 10 s)")
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with alone(self._path.with_name("aot")):
+            if self.flags() is None:
+                self._record(run)
+
+    def _record(self, run: Callable[[Sequence[str]], None]) -> None:
         with tempfile.TemporaryDirectory(prefix="aot-", dir=self._path.parent) as staging:
             fresh = Path(staging) / "kafka.aot"
             try:

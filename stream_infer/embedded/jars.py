@@ -2,7 +2,7 @@
 
 Everything lives under ``$XDG_CACHE_HOME/stream-infer`` (or ``~/.cache/stream-infer``). A file arrives in a
 staging directory, is verified there and only then renamed into place, so that an interrupted download is
-never taken for a jar and two processes may fetch at once. Once cached, nothing here touches the network.
+never taken for a jar; of two processes one fetches and the other waits. Once cached, nothing here touches the network.
 ``STREAM_INFER_MAVEN_URL`` names a mirror of Maven Central; what it serves is verified all the same.
 """
 
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from stream_infer.embedded.alone import alone
 from stream_infer.embedded.versions import LATEST
 from stream_infer.errors import BrokerError, ConfigError, RegistryError, StreamInferError
 
@@ -77,9 +78,14 @@ def kafka_class_path(progress: Progress = log.info, version: str = LATEST) -> tu
     pins = {Coordinates(*name.split(":")): digest for name, digest in read_pins(f"{release}.sha256").items()}
     home = cache_dir() / release
     paths = {item.file_name: home / item.file_name for item in pins}
-    missing = {item: digest for item, digest in pins.items() if not paths[item.file_name].exists()}
-    if missing:
-        fetch(missing, home, BrokerError, progress)
+
+    def missing() -> dict[Coordinates, str]:
+        return {item: digest for item, digest in pins.items() if not paths[item.file_name].exists()}
+
+    if missing():
+        with alone(home):
+            if wanted := missing():
+                fetch(wanted, home, BrokerError, progress)
     verify(home, {item.file_name: digest for item, digest in pins.items()}, BrokerError)
     return tuple(paths.values())
 
@@ -95,8 +101,10 @@ def registry_home(progress: Progress = log.info) -> Path:
     archive = Coordinates(*name.split(":"))
     home = cache_dir() / "apicurio-3.3.3"
     if not home.exists():
-        fetch({archive: digest}, cache_dir(), RegistryError, progress)
-        _unpack(cache_dir() / archive.file_name, home)
+        with alone(home):
+            if not home.exists():
+                fetch({archive: digest}, cache_dir(), RegistryError, progress)
+                _unpack(cache_dir() / archive.file_name, home)
     verify(home, pins, RegistryError)
     return home
 
@@ -184,7 +192,7 @@ def _unpack(archive: Path, home: Path) -> None:
     try:
         with tarfile.open(archive) as tar:
             tar.extractall(staging, filter="data")
-        if not home.exists():  # another process may have been faster
+        if not home.exists():  # a process that waited for too long may have been faster
             staging.rename(home)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
