@@ -36,6 +36,8 @@ _FORKS.set_forkserver_preload(
         "stream_infer.checks",
         "stream_infer.build.worker",
         "stream_infer.build.shadow",
+        "stream_infer.build.compare",
+        "stream_infer.build.rescore",
         "uvicorn",
         "asyncio",
         "confluent_kafka.admin",

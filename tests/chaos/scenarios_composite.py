@@ -14,7 +14,8 @@ __all__ = ["SHORT_FAULTS", "STRIKES"]
 STRIKES: list[Strike] = [*nemesis.WORKER, *nemesis.GROUP, *nemesis.SURROUNDINGS, *nemesis.BROKER]
 """What the composite draws from; other modules add their own (``STRIKES.append``)."""
 
-SHORT_FAULTS = 22
+SHORT_FAULTS = 20
+"""Of each protocol: the two together promise forty."""
 _DECK: list[Strike] = [
     *5 * [nemesis.kill],
     *4 * [nemesis.hijack],

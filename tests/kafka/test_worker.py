@@ -117,7 +117,7 @@ def test_kill_9_of_one_of_three_workers_loses_and_doubles_nothing(
 ) -> None:
     deployment = deploy(partitions=6, kafka={"group_protocol": protocol})
     workers = [deployment.start() for _ in range(3)]
-    thread = sending(deployment, list(mixed(rows(12_000), 200)), 2000)
+    thread = sending(deployment, list(mixed(rows(8_000), 200)), 2000)
     time.sleep(1.5)
     workers[0].kill()
     time.sleep(1.5)
@@ -126,7 +126,7 @@ def test_kill_9_of_one_of_three_workers_loses_and_doubles_nothing(
     thread.join()
     deployment.wait_committed()
 
-    assert deployment.outcome().sent == 12_060
+    assert deployment.outcome().sent == 8_040
 
 
 def test_a_restart_with_the_same_slot_goes_on_within_seconds(deploy: Deploy, rows: Rows) -> None:
@@ -145,7 +145,7 @@ def test_a_restart_with_the_same_slot_goes_on_within_seconds(deploy: Deploy, row
 def test_workers_that_join_and_leave_while_scoring(deploy: Deploy, rows: Rows, protocol: str) -> None:
     deployment = deploy(partitions=6, kafka={"group_protocol": protocol})
     first = deployment.start()
-    thread = sending(deployment, rows(12_000), 1500)
+    thread = sending(deployment, rows(9_000), 1500)
     second = deployment.start()
     time.sleep(0.7)
     third = deployment.start()
@@ -157,7 +157,7 @@ def test_workers_that_join_and_leave_while_scoring(deploy: Deploy, rows: Rows, p
     codes.append(third.stop())
 
     assert codes == [0, 0, 0]
-    assert len(deployment.outcome().scored) == 12_000
+    assert len(deployment.outcome().scored) == 9_000
 
 
 def test_a_drain_leaves_nothing_to_replay(deploy: Deploy, rows: Rows) -> None:
