@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from stream_infer.data import sample_path
 from stream_infer.embedded import EmbeddedKafka
+from stream_infer.embedded.alone import alone
 from stream_infer.model_registry.directory import DirectoryRegistry
 from stream_infer.models.artifact import Artifact
 from tests.chaos.proxy import Network
@@ -24,9 +26,14 @@ Rows = Callable[..., list[Event]]
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model that ``stream-infer train`` makes of the sample."""
-    folder = tmp_path_factory.mktemp("models") / "smd"
-    run(["train", "--data", sample_path(), "--out", folder])
+    """The model that ``stream-infer train`` makes of the sample: one for all test processes of a run."""
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "smd"
+    with alone(folder):
+        if not folder.exists():
+            made = tmp_path_factory.mktemp("models") / "smd"
+            run(["train", "--data", sample_path(), "--out", made])
+            made.rename(folder)
     return folder
 
 
