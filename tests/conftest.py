@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaException
@@ -14,9 +15,12 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from hypothesis import HealthCheck, settings
 
 from stream_infer.embedded import EmbeddedKafka, EmbeddedRegistry, versions
+from stream_infer.embedded.alone import alone
 from stream_infer.embedded.ports import HOST, free_ports, listening
 from stream_infer.embedded.versions import LATEST
 from stream_infer.errors import StreamInferError
+from tests.program import WARM_SETTINGS, run
+from tests.runtimes import drawn_artifact
 
 # No test of a property is a test of speed. In CI the same examples come each time: a new one is found at a desk.
 settings.register_profile("desk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,6 +34,26 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 CONTAINER_IMAGE = "apache/kafka:4.3.1"
 CONTAINER_READY_S = 120.0
 TopicFactory = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run that all its test processes have in common: who makes something in it holds ``alone``."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def compiled(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The worker's kernels, compiled by the first of the test processes while the others wait, not by each."""
+    done = shared / "compiled"
+    with alone(done):
+        if not done.exists():
+            folder = tmp_path_factory.mktemp("warm")
+            drawn_artifact().save(folder / "model")
+            (folder / "worker.toml").write_text(WARM_SETTINGS.format(model=folder / "model"))
+            run(["warm", "-c", folder / "worker.toml"])
+            done.touch()
 
 
 @pytest.fixture(scope="session")

@@ -19,15 +19,31 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PROGRAM", "Forked", "Running", "fork", "run"]
+__all__ = ["PROGRAM", "WARM_SETTINGS", "Forked", "Running", "fork", "run"]
 
 PROGRAM = Path(sys.executable).parent / "stream-infer"
+
+WARM_SETTINGS = """
+[app]
+id = "warm"
+[kafka]
+bootstrap_servers = "127.0.0.1:1"
+[registry]
+url = "http://127.0.0.1:1"
+[input]
+topic = "events"
+entity = "entity_id"
+features = "features"
+[model]
+path = "{model}"
+"""
+"""Of ``stream-infer warm``: no broker and no registry are there."""
 
 Main = Callable[[Sequence[str]], object]
 """Takes the words of a command line; a function of a module, which the child imports."""
 
 _PR_SET_PDEATHSIG = 1
-_END_S = 180.0
+_END_S = 500.0
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [

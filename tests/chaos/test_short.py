@@ -20,7 +20,7 @@ _LONGEST_S = 120.0
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster(compiled: None) -> Iterator[Cluster]:
     with Cluster() as started:
         yield started
 

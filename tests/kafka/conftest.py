@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,10 +24,9 @@ Rows = Callable[..., list[Event]]
 
 
 @pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(compiled: None, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model that ``stream-infer train`` makes of the sample: one for all test processes of a run."""
-    root = tmp_path_factory.getbasetemp()
-    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "smd"
+    folder = shared / "smd"
     with alone(folder):
         if not folder.exists():
             made = tmp_path_factory.mktemp("models") / "smd"
