@@ -20,7 +20,6 @@ from stream_infer.embedded.ports import HOST, free_ports, listening
 from stream_infer.embedded.versions import LATEST
 from stream_infer.errors import StreamInferError
 from tests.program import WARM_SETTINGS, run
-from tests.runtimes import drawn_artifact
 
 # No test of a property is a test of speed. In CI the same examples come each time: a new one is found at a desk.
 settings.register_profile("desk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -49,6 +48,8 @@ def compiled(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     done = shared / "compiled"
     with alone(done):
         if not done.exists():
+            from tests.runtimes import drawn_artifact  # noqa: PLC0415 - slow, and few tests want it
+
             folder = tmp_path_factory.mktemp("warm")
             drawn_artifact().save(folder / "model")
             (folder / "worker.toml").write_text(WARM_SETTINGS.format(model=folder / "model"))
