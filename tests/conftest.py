@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,12 +35,26 @@ CONTAINER_IMAGE = "apache/kafka:4.3.1"
 CONTAINER_READY_S = 120.0
 TopicFactory = Callable[..., str]
 
+IN_PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
+_WEIGHTS = {"kafka": 5.0, "slow": 15.0}
+"""About how many seconds a test with this mark takes; the others take next to none."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deal the longest files out first, so that all test processes end at about the same time."""
+    if not IN_PARALLEL:
+        return
+    longest: dict[Path, float] = defaultdict(float)
+    for item in items:
+        longest[item.path] += sum(s for name, s in _WEIGHTS.items() if item.get_closest_marker(name))
+    items.sort(key=lambda item: -longest[item.path])
+
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of this run that all its test processes have in common: who makes something in it holds ``alone``."""
     own = tmp_path_factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    return own.parent if IN_PARALLEL else own
 
 
 @pytest.fixture(scope="session")
