@@ -1,7 +1,8 @@
 """Keys: what an event costs as its entities grow in number, once they are all there.
 
 Training saw none of them, so the worker also keeps running statistics of each. Neighbouring events are of entities
-that lie far apart: with a million of them every look-up and every window misses the caches.
+that lie far apart, and no round has the order of the one before: with a million of them every look-up and every window
+misses the caches.
 """
 
 from __future__ import annotations

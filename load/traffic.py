@@ -1,14 +1,14 @@
 """Traffic: events of a chosen shape by the million, encoded column by column.
 
-Event k belongs to entity ``k * stride % entities`` and is its row number ``k // entities``; times rise by a minute per
-row. All fields but the features have a fixed length, so a batch of events is one byte matrix. The rows are those of
-the packaged sample: each of 200 hosts repeats its own stretch, and every other entity that of one of the hosts.
+Event k is row number ``k // entities`` of entity ``k * stride % entities``, the stride another one in each round over
+the entities; times rise by a minute per row. All fields but the features have a fixed length, so a batch of events is
+one byte matrix. The rows are those of the packaged sample: each of 200 hosts repeats its own stretch, and every other
+entity that of one of the hosts.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -35,7 +35,7 @@ _COLUMNS = ("entity_id", "seq", "ts", "split", "label")
 _TABLE = pq.read_table(sample_path())
 _NAMES = tuple(name for name in _TABLE.column_names if name not in _COLUMNS)
 _ROWS = np.ascontiguousarray(np.column_stack([_TABLE[name].to_numpy() for name in _NAMES]), np.float32)
-_STRIDE = 7_919
+_STRIDES = np.array([7_919, 104_729, 15_485_863, 32_452_843, 49_979_687, 67_867_967, 86_028_121])  # primes
 _NUMBER_DIGITS = 9
 
 _HEAD_FIELDS = [
@@ -117,10 +117,14 @@ class Traffic:
         return len(self.pairs(0, 1)[1][0])
 
     def entity(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The entity of each event: hosts in turn, others far from their neighbours, so that no cache expects them."""
-        stride = 1 if self.known else _STRIDE
-        assert math.gcd(stride, self.entities) == 1
-        return numbers * stride % self.entities
+        """The entity of each event: hosts in turn, others far from their neighbours and in an order that changes.
+
+        A table has its entities in the order in which they came first: in that order the processor expects them.
+        """
+        if self.known:
+            return numbers % self.entities
+        assert (np.gcd(_STRIDES, self.entities) == 1).all()
+        return numbers * _STRIDES[numbers // self.entities % len(_STRIDES)] % self.entities
 
     def rows(self, entity: NDArray[np.int64], step: NDArray[np.int64]) -> NDArray[np.float32]:
         """Features (n, width) of rows number ``step`` of these entities."""
