@@ -124,7 +124,11 @@ class KeyIndex:
             raise MemoryError(f"{len(self) + key_count} entities are more than this machine has memory for")
         arena_size = int(counters[USED_BYTES]) + bytes_count
         if arena_size > len(self.store.arena):
-            self.store.arena.resize(arena_size + arena_size // 4, refcheck=False)
+            arena = reserved(arena_size + arena_size // 4, (), np.dtype(np.uint8))
+            if len(arena) < arena_size:
+                raise MemoryError(f"no address space for {arena_size} bytes of entity names")
+            arena[: len(self.store.arena)] = self.store.arena
+            self.store = self.store._replace(arena=arena)
         size = len(self.store.buckets)
         while size < 4 * (len(self) + key_count):
             size *= 2

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.intrinsics import prefetch
 from stream_infer.kernel import allocating_kernel, kernel
 from stream_infer.windows.layout import NONE
 
@@ -138,6 +139,7 @@ def find(
     hashes = np.empty(len(start), np.int64)
     for i in range(len(start)):
         hashes[i] = key_hash(store.seed, partition[i], data, start[i], length[i])
+        prefetch(store.buckets, hashes[i] & mask)
     for i in range(len(start)):
         at = hashes[i] & mask
         while store.buckets[at] != 0 and store.buckets[at] >> 32 != hashes[i]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.kernel import allocating_kernel, kernel
+from stream_infer.windows.ahead_kernel import AHEAD, expect
 from stream_infer.windows.alert_kernel import NO_ALERT, alert_step
 from stream_infer.windows.layout import NONE
 from stream_infer.windows.profiles import Known
@@ -116,7 +117,12 @@ def judge_rows(
     e = np.empty((terms, width))
     out.share[:] = 0
     out.top[:] = NONE
+    values, row_length = rows.reshape(-1), rows.shape[1]
     for i in range(len(where)):
+        if i + AHEAD < len(where):
+            s = where[i + AHEAD]
+            at = s * row_length + smoothed_at
+            expect(slots, values, s, at, at + terms * width)
         slot = slots[where[i]]
         profile = slot.profile
         smoothed = rows[where[i], smoothed_at : smoothed_at + terms * width].reshape(terms, width)

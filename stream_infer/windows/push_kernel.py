@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.intrinsics import prefetch
 from stream_infer.kernel import allocating_kernel, kernel
+from stream_infer.windows.ahead_kernel import AHEAD, expect
 from stream_infer.windows.layout import NONE
 from stream_infer.windows.profiles import Known
 from stream_infer.windows.undo_kernels import Kept, keep, keep_slot
@@ -271,7 +273,12 @@ def push_rows(
     ring_rows, fleet = max(size - 1, 1), len(known.center) - 1
     center, inverse = np.empty(width), np.empty(width)
     scratch = np.zeros((width + _LANES - 1) // _LANES * _LANES)
+    values, row_length = state.rows.reshape(-1), state.rows.shape[1]
     for i in range(len(where)):
+        if i + AHEAD < len(where):
+            s = where[i + AHEAD]
+            prefetch(state.kept.entry_of, s)
+            expect(state.slots, values, s, s * row_length, (s + 1) * row_length)
         keep(state.kept, state.slots, state.rows, where[i])
         _mark_dirty(state, where[i], partition[i], offset[i])
         slot, row, x = state.slots[where[i]], state.rows[where[i]], features[i]
