@@ -106,7 +106,7 @@ def server(running: GrpcServer) -> GrpcServer:
 
 
 def opened(server: GrpcServer, **changes: Any) -> Model:
-    wanted = Server(server.url, **{"timeout_s": 5.0, **changes})
+    wanted = Server(server.url, **{"timeout_s": 60.0, **changes})
     return open_artifact(ARTIFACT, Placement(server=wanted)).model
 
 
@@ -135,7 +135,7 @@ def code(name: str) -> Answer:
 
 
 def late(errors: Windows, context: Any) -> bytes:
-    time.sleep(0.6)
+    time.sleep(1.5)
     return raw(errors)
 
 
@@ -161,7 +161,7 @@ def late(errors: Windows, context: Any) -> bytes:
 def test_a_server_that_fails_is_a_worker_error_after_bounded_tries(
     server: GrpcServer, answer: Answer, words: str
 ) -> None:
-    model = opened(server, timeout_s=0.3)
+    model = opened(server, timeout_s=1.0)
     server.answer = answer
     server.asked.clear()
     with pytest.raises(ModelServerError, match=words):
@@ -171,7 +171,7 @@ def test_a_server_that_fails_is_a_worker_error_after_bounded_tries(
 
 def test_nobody_there_then_somebody(server: GrpcServer) -> None:
     with pytest.raises(ModelServerError, match=r"UNAVAILABLE.*asked 3 times"):
-        open_artifact(ARTIFACT, Placement(server=Server(f"grpc://{HOST}:9", timeout_s=1.0)))
+        open_artifact(ARTIFACT, Placement(server=Server(f"grpc://{HOST}:9", timeout_s=5.0)))
 
 
 def test_a_refusal_of_one_window_is_the_windows_own(server: GrpcServer) -> None:
