@@ -259,7 +259,7 @@ class Deployment:
                 worker.kill()
         admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
         try:
-            admin.list_topics(timeout=5)
+            admin.list_topics(timeout=2)
         except KafkaException:  # a broker of the test's own, gone by now
             return
         for future in admin.delete_topics(self.topics).values():
