@@ -36,7 +36,7 @@ _READING: Final = """
 (<b>keep</b>). The intervals and bets behind it hold at all times at once: the chance that a wrong verdict is ever
 given is at most {alpha:.0%}, however often this page is looked at. One observation is a block of {block}: all its
 events together, since events of one entity are not independent.</p>
-<p>The interval after a share in the tables (Wilson, 95 %) is for one look and takes events as independent: read it
+<p>The interval after a share in the tables (Wilson, 95%) is for one look and takes events as independent: read it
 as a hint. Scores are shown relative to the threshold each model has for the entity: 1 is where an anomaly begins.</p>
 <dl class="words">
 <dt>flip</dt><dd>an event that one model calls an anomaly and the other does not</dd>

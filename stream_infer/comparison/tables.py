@@ -61,7 +61,7 @@ def apart_facts(total: Mapping[str, Any]) -> str:
 def difference_table(total: Mapping[str, Any]) -> str:
     """Return quantiles of the shadow's score minus the primary's."""
     rows = "".join(
-        f"<tr><td>{name.removeprefix('p')} %</td><td class='n'>{number(value)}</td></tr>"
+        f"<tr><td>{name.removeprefix('p')}%</td><td class='n'>{number(value)}</td></tr>"
         for name, value in total["difference"].items()
     )
     return f"<table><tr><th>of all events</th><th class='n'>are below</th></tr>{rows}</table>"
