@@ -36,7 +36,7 @@ def run(folder, **environment):
     return subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=folder.parent,
-        env={**os.environ, **environment},
+        env={name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"} | environment,
         capture_output=True,
         text=True,
         check=True,

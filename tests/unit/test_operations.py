@@ -122,7 +122,7 @@ def test_the_series_of_the_alert_tests_are_the_workers():
 @pytest.mark.parametrize("words", ["check config prometheus.yml", "test rules alerts_test.yml"])
 def test_promtool_agrees(words):
     done = subprocess.run(
-        ["promtool", *words.split()], cwd=DEPLOY, capture_output=True, text=True, check=False, timeout=60
+        ["promtool", *words.split()], cwd=DEPLOY, capture_output=True, text=True, check=False, timeout=180
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -25,9 +25,9 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 def test_a_stalled_process_ends_with_its_own_code() -> None:
     program = (
         "import time; from stream_infer.watchdog import Watchdog; "
-        "Watchdog(lambda: 9.0, 0.2).open(); time.sleep(60)"
+        "Watchdog(lambda: 9.0, 0.2).open(); time.sleep(200)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=50, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=180, check=False)
 
     assert done.returncode == StalledError.exit_code
     assert b"no progress" in done.stderr
@@ -37,10 +37,10 @@ def test_an_end_is_counted_over_processes(tmp_path: Path) -> None:
     file = tmp_path / "stalls"
     program = (
         "import sys, time; from pathlib import Path; from stream_infer.watchdog import StallCount, Watchdog; "
-        "Watchdog(lambda: 9.0, 0.2, StallCount(Path(sys.argv[1])).add).open(); time.sleep(60)"
+        "Watchdog(lambda: 9.0, 0.2, StallCount(Path(sys.argv[1])).add).open(); time.sleep(200)"
     )
     for _ in range(2):
-        done = subprocess.run([sys.executable, "-c", program, file], timeout=50, check=False)
+        done = subprocess.run([sys.executable, "-c", program, file], timeout=180, check=False)
         assert done.returncode == StalledError.exit_code
 
     assert StallCount(file).count == 2
