@@ -30,6 +30,7 @@ _LOG = get_logger(__name__)
 _ASK_LEAST_S, _ASK_MOST_S = 0.25, 1.0
 _ASK_PAUSE_S = 0.5
 _SLICE_S = 0.01  # the other partitions go on between two slices
+_SILENT_S = 30.0  # a client that was connected to a broker while that was frozen may never hear from it again
 
 
 class _Table(Protocol):
@@ -123,6 +124,11 @@ class Restore:
         markers = self._reader.step(_SLICE_S)
         if markers is not None:
             self._place(markers)
+        elif (silent_s := self._reader.silent_s) > _SILENT_S:
+            _LOG.warning("new state reader", silent_s=silent_s)
+            self._reader.close()
+            self._reader.open()
+            self.forget()
 
     def close(self) -> None:
         """Let go of the reader."""

@@ -8,6 +8,7 @@ Both are written inside the delivery, so they never disagree with the committed 
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ class StateReader:
         self._consumer: Any = None
         self._markers: dict[int, Marker | None] = {}
         self._unfinished: set[int] = set()
+        self._heard_at = 0.0
 
     def open(self) -> None:
         """Connect to the topic's brokers in the background, so that the first restore does not wait for that."""
@@ -82,11 +84,17 @@ class StateReader:
 
     def start(self, partitions: Iterable[int]) -> None:
         """Begin to read these partitions from their beginning; what was being read is forgotten."""
+        self._heard_at = time.monotonic()
         self._unfinished = set(partitions)
         self._markers = dict.fromkeys(self._unfinished)
         self._consumer.assign(
             [TopicPartition(self._topic, p, OFFSET_BEGINNING) for p in sorted(self._unfinished)]
         )
+
+    @property
+    def silent_s(self) -> float:
+        """For how long nothing has come of what is being read, not even an end."""
+        return time.monotonic() - self._heard_at
 
     def step(self, wait_s: float) -> dict[int, Marker | None] | None:
         """Read a slice. The markers by partition when all are read to their end, None before that."""
@@ -105,6 +113,8 @@ class StateReader:
 
     def _take(self, messages: list[Message]) -> None:
         entities: dict[int, tuple[list[bytes], list[bytes | None]]] = {}
+        if messages:
+            self._heard_at = time.monotonic()
         for message in messages:
             error, partition = message.error(), message.partition()
             if error is not None or partition is None:

@@ -61,16 +61,27 @@ class Broker:
 
 
 class NoState:
-    """A state topic without a record."""
+    """A state topic without a record. A reader that went ``deaf`` hears of no end, until it is opened anew."""
+
+    silent_s = 31.0
 
     def __init__(self) -> None:
         self._partitions: list[int] = []
+        self.deaf = False
+        self.calls: list[str] = []
+
+    def open(self) -> None:
+        self.deaf = False
+        self.calls.append("open")
+
+    def close(self) -> None:
+        self.calls.append("close")
 
     def start(self, partitions: Iterable[int]) -> None:
         self._partitions = list(partitions)
 
-    def step(self, wait_s: float) -> dict[int, None]:
-        return dict.fromkeys(self._partitions)
+    def step(self, wait_s: float) -> dict[int, None] | None:
+        return None if self.deaf else dict.fromkeys(self._partitions)
 
 
 class Member:
@@ -78,6 +89,7 @@ class Member:
 
     def __init__(self) -> None:
         self.broker = Broker()
+        self.state = NoState()
         self.table = EntityTable(LAYOUT, PROFILES)
         self.scorer = Scorer(Difference(1), PROFILES, LAYOUT, self.table)
         self.assignment = Assignment()
@@ -86,7 +98,7 @@ class Member:
             self.broker,
             self.assignment,
             attempts,
-            NoState(),
+            self.state,
             self.table,
             StartPolicy("earliest", "stop"),
             lambda *_: None,
@@ -203,6 +215,22 @@ def test_a_seek_that_fails_ends_in_a_restore(member: Member) -> None:
     member.partitions.step()
 
     assert member.broker.resumed == {0: 10, 1: 10}
+
+
+def test_a_reader_of_the_state_that_hears_nothing_is_replaced(member: Member) -> None:
+    member.state.deaf = True
+    member.broker.resumed.clear()
+    member.partitions.revoked([0, 1, 2], lost=True)
+    member.partitions.assigned([0, 1, 2])
+    for _ in range(2):
+        member.partitions.step()
+    assert member.state.calls == ["close", "open"]
+    assert member.broker.resumed == {}
+    for _ in range(2):
+        member.partitions.step()
+
+    assert member.broker.asked == [{0, 1, 2}] * 2
+    assert member.broker.resumed == {0: 10, 1: 10, 2: 10}
 
 
 def test_a_delivery_larger_than_the_log_ends_in_a_restore(
