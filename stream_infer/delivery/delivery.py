@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -32,6 +34,7 @@ __all__ = [
 
 _LOG = get_logger(__name__)
 _QUEUE_FULL_WAIT_S = 0.05
+_CLOSE_S = 3.0
 _FAILURES_MAX = 20
 _BACKOFF_MAX_S = 2.0
 
@@ -134,22 +137,30 @@ class Outbox:
         self._settings = settings
         self._timeout_s = timeout_s
         self._log = ClientLog(_LOG)
-        self._failure: tuple[Any, str] | None = None
+        self._failed: list[tuple[Any, str]] = []
         self.producer: Any = None
 
     def open(self) -> None:
         """Make a new producer; the one before, if any, is forgotten with all it still holds."""
-        self._failure = None
-        self.producer = Producer(dict(self._settings), logger=self._log, on_delivery=self._on_delivery)
+        # Of this producer alone: one before it may still be closing, and what it says then is of no concern.
+        self._log, self._failed = ClientLog(_LOG), []
+        on_delivery = partial(_note_failure, self._failed)
+        self.producer = Producer(dict(self._settings), logger=self._log, on_delivery=on_delivery)
 
     def close(self) -> None:
-        """Give up the producer without waiting for what it holds."""
+        """Give up the producer without waiting for what it holds, nor long for brokers that do not answer.
+
+        The client aborts what is open, and waits without an end for the answer. A thread waits for that; the next
+        producer of the same transactional id fences this one, whatever comes of it.
+        """
         producer, self.producer = self.producer, None
         if producer is not None:
-            # A fenced producer says so once more; one that cannot abort what is open warns of it.
-            with suppress(KafkaException), warnings.catch_warnings(action="ignore"):
-                producer.purge()  # close() would wait for all it holds, for as long as message.timeout.ms
-                producer.close()
+            closing = threading.Thread(target=_close, args=(producer,), name="closing-producer", daemon=True)
+            with warnings.catch_warnings(action="ignore"):  # one that cannot abort what is open warns of it
+                closing.start()
+                closing.join(_CLOSE_S)
+            if closing.is_alive():
+                _LOG.warning("left a producer to close by itself", waited_s=_CLOSE_S)
 
     def write(
         self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: Any = None
@@ -202,13 +213,14 @@ class Outbox:
 
     def check(self) -> None:
         """Raise Undone (or BrokerError) when a record failed."""
-        if self._failure is not None:
-            (error, where), self._failure = self._failure, None
+        if self._failed:
+            error, where = self._failed[0]
+            self._failed.clear()
             raise Undone.of(error, where)
 
     def forget_failures(self) -> None:
         """After an abort: what it took with it has not failed."""
-        self._failure = None
+        self._failed.clear()
 
     def _write_plain(
         self, topic: str, values: list[bytes | None], keys: list[bytes | None], partitions: list[int]
@@ -243,9 +255,16 @@ class Outbox:
             return
         raise Undone("queue_full", f"for {self._timeout_s:.0f} s")
 
-    def _on_delivery(self, error: Any, message: Any) -> None:
-        if error is not None and self._failure is None:
-            self._failure = error, f"{message.topic()}[{message.partition()}]"
+
+def _note_failure(failed: list[tuple[Any, str]], error: Any, message: Any) -> None:
+    if error is not None and not failed:
+        failed.append((error, f"{message.topic()}[{message.partition()}]"))
+
+
+def _close(producer: Producer) -> None:
+    with suppress(KafkaException, RuntimeWarning):  # a fenced one says so once more
+        producer.purge()  # close() would wait for all it holds, for as long as message.timeout.ms
+        producer.close()
 
 
 class Failures:

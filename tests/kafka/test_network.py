@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream_infer.delivery.delivery import Outbox, Undone
 from stream_infer.delivery.settings import producer_settings
 from stream_infer.embedded import EmbeddedKafka
 from tests.chaos.proxy import Network
 from tests.kafka.conftest import Rows
-from tests.kafka.deployment import Deployment
+from tests.kafka.deployment import Deployment, stop_reading_at_end
 
 pytestmark = pytest.mark.kafka
 
@@ -51,6 +54,39 @@ def test_a_client_that_died_unseen_is_to_be_replaced(fenced: Outbox) -> None:
     while not fenced.unanswered():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_producer_that_reaches_no_broker_is_given_up_in_time(
+    surroundings: tuple[EmbeddedKafka, Network], network: Network
+) -> None:
+    """The client would wait for the answer to its abort for ever; the next producer does not have to."""
+    direct, name = surroundings[0].bootstrap_servers, f"left.{uuid.uuid4().hex[:8]}"
+    admin = AdminClient({"bootstrap.servers": direct})
+    admin.create_topics([NewTopic(name, 1)])[name].result(30)
+    outbox = Outbox(producer_settings({"bootstrap.servers": network.servers}, {}, name, 10_000), 30.0)
+    outbox.open()
+    outbox.producer.init_transactions(30)
+    outbox.producer.begin_transaction()
+    outbox.write(name, b"dropped", None, 0)
+    outbox.flush()
+    with network.severed(silent=True):
+        began_s = time.monotonic()
+        outbox.close()
+        took_s = time.monotonic() - began_s
+        outbox.open()
+    outbox.producer.init_transactions(60)
+    outbox.producer.begin_transaction()
+    outbox.write(name, b"kept", None, 0)
+    outbox.flush()
+    outbox.producer.commit_transaction(60)
+    outbox.close()
+    deadline_s = time.monotonic() + 60
+    while any(thread.name == "closing-producer" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline_s, "the first producer never came to its end"
+        time.sleep(0.05)
+
+    assert took_s < 20
+    assert [m.value() for m in stop_reading_at_end(direct, name)] == [b"kept"]
 
 
 def test_a_worker_without_any_broker_for_seconds_goes_on(
