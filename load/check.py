@@ -80,7 +80,7 @@ def scored_columns(
     batch = batch_of(messages)
     decoded = decoder.decode(batch)
     if len(decoded.columns) != len(batch):
-        raise RuntimeError(f"scored events cannot be read: {decoded.rejects.reasons[:1]}")
+        raise RuntimeError(f"scored events cannot be read: {decoded.rejects.faults[:1]}")
     return decoded.columns.features, decoded.columns.time_ms, batch
 
 

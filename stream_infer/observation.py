@@ -71,8 +71,9 @@ class Observation:
     def published(self, batch: Batch, columns: Columns, scores: Scores, rejects: Sequence[Rejects]) -> None:
         """Rows were published; their latency counts from the commit on."""
         self._metrics.scored(scores)
-        for reject in rejects:
-            self._metrics.rejected(reject.stage, reject.errors)
+        for part in rejects:
+            for fault, count in part.counts():
+                self._metrics.rejected(fault.stage, fault.error, count)
         self._uncommitted.append(batch.timestamp_ms[columns.rows])
 
     def committed(self, positions: dict[int, int], took_s: dict[str, float]) -> None:  # noqa: ARG002 - the gauges ask for all

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stream_infer.delivery.delivery import Delivery, Outbox, Undone, error_of
 from stream_infer.delivery.outgoing import Outgoing
-from stream_infer.records import Batch, Blobs, Columns, HeaderColumn, Rejects, Scores
+from stream_infer.records import Batch, Blobs, Columns, Fault, Rejects, Scores
 
 __all__ = ["Encoder", "Publisher"]
 
@@ -25,8 +25,11 @@ class Encoder(Protocol):
         """Encode all rows of ``columns``."""
 
 
-RejectHeaders = Callable[[Batch, Sequence[tuple[int, str, str, str]]], HeaderColumn]
-"""Makes the headers of a batch's rejects, each given as row, stage, error class, reason."""
+RejectRecords = Callable[[Batch, Rejects], Outgoing]
+"""Makes the records of a batch's rejects, in their order."""
+
+
+_OVERSIZED = Fault("publish", "too_large", "its scored event is larger than message.max.bytes")
 
 
 class Publisher:
@@ -42,14 +45,14 @@ class Publisher:
         scored_topic: str,
         reject_topic: str,
         passed_headers: Collection[str],
-        reject_headers: RejectHeaders,
+        reject_records: RejectRecords,
     ) -> None:
         self._delivery = delivery
         self._encoder = encoder
         self._scored_topic = scored_topic
         self._reject_topic = reject_topic
         self._passed_headers = frozenset(name.encode().lower() for name in passed_headers)
-        self._reject_headers = reject_headers
+        self._reject_records = reject_records
 
     def publish(
         self, batch: Batch, columns: Columns, scores: Scores, rejects: Sequence[Rejects]
@@ -61,45 +64,33 @@ class Publisher:
         outbox = self._delivery.begin()
         try:
             columns, scores, oversized = self._publish_scored(outbox, batch, columns, scores)
-            rejects = [*rejects, oversized]
-            self._publish_rejects(outbox, batch, rejects)
+            rejected = Rejects.merged([*rejects, oversized])
+            self._publish_rejects(outbox, batch, rejected)
         except KafkaException as failure:
             raise Undone.of(error_of(failure), "publish") from failure
         self._delivery.ledger.scored += len(columns)
-        self._delivery.ledger.rejected += sum(map(len, rejects))
-        return columns, scores, rejects
+        self._delivery.ledger.rejected += len(rejected)
+        return columns, scores, [rejected]
 
     def _publish_scored(
         self, outbox: Outbox, batch: Batch, columns: Columns, scores: Scores
     ) -> tuple[Columns, Scores, Rejects]:
-        oversized = Rejects("publish")
         if not len(columns):
-            return columns, scores, oversized
+            return columns, scores, Rejects.of([])
         payload, ends = self._encoder.encode(batch, columns, scores)
         partition = batch.partition[columns.rows]
         values = Blobs(payload, ends, np.zeros(len(ends), np.bool_))
         outgoing = Outgoing(values, partition, columns.rows, batch.keys, batch.headers, self._passed_headers)
         too_large = outbox.write_all(self._scored_topic, outgoing)
         if not too_large:
-            return columns, scores, oversized
-        for row in columns.rows[too_large].tolist():
-            oversized.add(row, "too_large", "its scored event is larger than message.max.bytes")
+            return columns, scores, Rejects.of([])
+        oversized = Rejects.of((row, _OVERSIZED) for row in columns.rows[too_large].tolist())
         sent = np.ones(len(columns), np.bool_)
         sent[too_large] = False
         return columns.take(sent), scores.take(sent), oversized
 
-    def _publish_rejects(self, outbox: Outbox, batch: Batch, rejects: Sequence[Rejects]) -> None:
-        found = [
-            (row, reject.stage, error, reason)
-            for reject in rejects
-            for row, error, reason in zip(reject.rows, reject.errors, reject.reasons, strict=True)
-        ]
-        if not found:
+    def _publish_rejects(self, outbox: Outbox, batch: Batch, rejects: Rejects) -> None:
+        if not len(rejects):
             return
-        found.sort()
-        rows = np.array([row for row, _, _, _ in found], np.int64)
-        values, keys = batch.values.take(rows), batch.keys.take(rows)
-        headers = self._reject_headers(batch, found)
-        outgoing = Outgoing(values, batch.partition[rows], np.arange(len(rows)), keys, headers)
-        if outbox.write_all(self._reject_topic, outgoing):
+        if outbox.write_all(self._reject_topic, self._reject_records(batch, rejects)):
             raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stream_infer.attempts import Attempts
 from stream_infer.log import get_logger
-from stream_infer.records import Batch, Rejects, Text
+from stream_infer.records import Batch, Fault, Rejects, Text
 from stream_infer.sandbox import Death, NoSandbox, Sandbox
 
 __all__ = ["ERROR", "Part", "Quarantine"]
@@ -151,9 +151,8 @@ class Quarantine:
         partition, offset = int(one.partition[0]), int(one.offset[0])
         _LOG.error("a record kills the process: rejected", partition=partition, offset=offset)
         self._attempts.found(partition, offset)
-        rejects = Rejects(death.stage)
-        rejects.add(0, ERROR, f"a process that worked on it alone did not survive: {death.reason}")
-        return one, rejects
+        reason = f"a process that worked on it alone did not survive: {death.reason}"
+        return one, Rejects.of([(0, Fault(death.stage, ERROR, reason))])
 
     def _state(self, part: Batch, names: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
         entity = Text.of(names)

@@ -3,7 +3,7 @@
     Batch      what poll took: payloads end to end, arrays of partition, offset, timestamp
     Columns    what decode made of its good rows: entity, event id, time, features
     Scores     what window, score and judge said of the rows of a Columns
-    Rejects    the rows that some stage could not take, with the reason
+    Rejects    the rows that some stage could not take, each with its Fault
 
 ``rows`` always indexes the batch and always ascends, so offset order within a partition survives
 every stage.
@@ -11,14 +11,25 @@ every stage.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Batch", "Blobs", "Columns", "HeaderColumn", "Headers", "Position", "Rejects", "Scores", "Text"]
+__all__ = [
+    "Batch",
+    "Blobs",
+    "Columns",
+    "Fault",
+    "HeaderColumn",
+    "Headers",
+    "Position",
+    "Rejects",
+    "Scores",
+    "Text",
+]
 
 Headers = Sequence[tuple[str, bytes | None]] | None
 """Kafka headers of one record."""
@@ -268,28 +279,71 @@ class Scores:
         )
 
 
-@dataclass(slots=True)
-class Rejects:
-    """Rows of a batch that one stage could not take: ``rows`` and, for each, error class and reason."""
+class Fault(NamedTuple):
+    """What is wrong with a record: the stage that found out, a class such as ``truncated``, a sentence for people."""
 
     stage: str
-    rows: list[int] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
+    error: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Rejects:
+    """Rows of a batch that cannot be scored: row ``rows[i]`` (int64, m, ascending) has ``faults[fault[i]]`` (int64, m).
+
+    A poisoned topic has many rejects and few faults: what they have in common is said once.
+    """
+
+    rows: NDArray[np.int64]
+    fault: NDArray[np.int64]
+    faults: list[Fault]
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def add(self, row: int, error: str, reason: str) -> None:
-        """Reject one row. ``error`` is a short class such as ``truncated``; ``reason`` a sentence for people."""
-        self.rows.append(row)
-        self.errors.append(error)
-        self.reasons.append(reason)
+    def __iter__(self) -> Iterator[tuple[int, Fault]]:
+        for row, number in zip(self.rows.tolist(), self.fault.tolist(), strict=True):
+            yield row, self.faults[number]
+
+    def counts(self) -> list[tuple[Fault, int]]:
+        """How many rows have each fault."""
+        return list(
+            zip(self.faults, np.bincount(self.fault, minlength=len(self.faults)).tolist(), strict=True)
+        )
 
     def take(self, wanted: NDArray[np.bool_]) -> Rejects:
         """Those rejects whose row of the batch is wanted."""
-        taken = Rejects(self.stage)
-        for row, error, reason in zip(self.rows, self.errors, self.reasons, strict=True):
-            if wanted[row]:
-                taken.add(row, error, reason)
-        return taken
+        kept = wanted[self.rows]
+        return Rejects(self.rows[kept], self.fault[kept], self.faults)
+
+    @classmethod
+    def of(cls, found: Iterable[tuple[int, Fault]]) -> Rejects:
+        """From rows, ascending, and what is wrong with each."""
+        numbers: dict[Fault, int] = {}
+        pairs = [(row, numbers.setdefault(fault, len(numbers))) for row, fault in found]
+        rows, fault = np.array(pairs, np.int64).reshape(len(pairs), 2).T
+        return cls(rows, fault, list(numbers))
+
+    @classmethod
+    def coded(
+        cls, rows: NDArray[np.int64], codes: NDArray[np.int64], fault_of: Callable[[int], Fault]
+    ) -> Rejects:
+        """From rows, ascending, and a number for each that says what is wrong with it."""
+        distinct, fault = np.unique(codes, return_inverse=True)
+        return cls(rows, fault, [fault_of(code) for code in distinct.tolist()])
+
+    @classmethod
+    def merged(cls, parts: Iterable[Rejects]) -> Rejects:
+        """The rejects of all parts, which have no row in common."""
+        filled = [part for part in parts if len(part)]
+        if len(filled) == 1:
+            return filled[0]
+        if not filled:
+            return cls.of([])
+        faults, numbers = list[Fault](), list[NDArray[np.int64]]()
+        for part in filled:
+            numbers.append(part.fault + len(faults))
+            faults += part.faults
+        rows = np.concatenate([part.rows for part in filled])
+        order = np.argsort(rows, kind="stable")
+        return cls(rows[order], np.concatenate(numbers)[order], faults)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stream_infer.errors import FeatureError, ModelError, ScoreError, WorkerError
 from stream_infer.kernel import given
-from stream_infer.records import Columns, Rejects, Scores
+from stream_infer.records import Columns, Fault, Rejects, Scores
 from stream_infer.stopwatch import Stopwatch
 from stream_infer.windows.layout import NONE, Layout
 from stream_infer.windows.profiles import Profiles
@@ -96,7 +96,6 @@ class Scorer:
 
     def _fit(self, columns: Columns) -> tuple[NDArray[np.int64], Rejects]:
         """The rows whose features the model takes, and the rejects of the others."""
-        rejects = Rejects(FeatureError.stage)
         column = np.empty(len(columns), np.int64)
         kind = np.empty(len(columns), np.uint8)
         unfit_feature(
@@ -105,15 +104,9 @@ class Scorer:
             column,
             kind,
         )
-        for i in np.flatnonzero(column != NONE).tolist():
-            missing = kind[i] == MISSING
-            reason = "is missing, and the model does not impute" if missing else "is infinite"
-            rejects.add(
-                int(columns.rows[i]),
-                "feature_missing" if missing else "feature_infinite",
-                f"feature number {column[i]} (counted from 0) {reason}",
-            )
-        return np.flatnonzero(column == NONE), rejects
+        unfit = np.flatnonzero(column != NONE)
+        codes = column[unfit] * 2 + (kind[unfit] == MISSING)
+        return np.flatnonzero(column == NONE), Rejects.coded(columns.rows[unfit], codes, _unfit)
 
     def _errors(self, windows: NDArray[np.float32]) -> tuple[NDArray[np.float32], dict[int, _Failure]]:
         """Errors of all rows, NaN for those on which the model fails, and how it fails on each of them.
@@ -190,8 +183,20 @@ _NOT_FINITE = _Failure("score_not_finite", "the model's errors, or the score mad
 
 
 def _unscored(columns: Columns, finite: NDArray[np.bool_], failures: dict[int, _Failure]) -> Rejects:
-    rejects = Rejects(ScoreError.stage)
-    for i in np.flatnonzero(~finite).tolist():
+    def fault(i: int) -> Fault:
         failure = failures.get(i, _NOT_FINITE)
-        rejects.add(int(columns.rows[i]), failure.error, failure.reason)
-    return rejects
+        return Fault(ScoreError.stage, failure.error, failure.reason)
+
+    bad = np.flatnonzero(~finite).tolist()
+    return Rejects.of((int(columns.rows[i]), fault(i)) for i in bad)
+
+
+def _unfit(code: int) -> Fault:
+    """What is wrong with a row by the number of its first unfit feature, twice, plus one where that is missing."""
+    column, missing = divmod(code, 2)
+    reason = "is missing, and the model does not impute" if missing else "is infinite"
+    return Fault(
+        FeatureError.stage,
+        "feature_missing" if missing else "feature_infinite",
+        f"feature number {column} (counted from 0) {reason}",
+    )

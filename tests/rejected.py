@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream_infer.records import Batch, Blobs, HeaderColumn, Headers
-from stream_infer.rejects import HeaderList, Reject, RejectHeaders
+from stream_infer.records import Batch, Blobs, Fault, HeaderColumn, Headers, Rejects
+from stream_infer.rejects import Reject
+from stream_infer.rejects.records import RejectRecords
+from stream_infer.rejects.reject import HeaderList
 
 __all__ = ["headers_of"]
 
@@ -23,8 +25,7 @@ def headers_of(reject: Reject, original: Headers = None) -> HeaderList:
         Blobs.of([None]),
         None if original is None else HeaderColumn.of([original]),
     )
-    make = RejectHeaders(
+    make = RejectRecords(
         reject.source.topic, reject.model_version, framed=True, now_ms=lambda: reject.time_ms
     )
-    (only,) = [make(batch, [(0, reject.stage, reject.error, reject.reason)])]
-    return only[0]
+    return make.headers(batch, Rejects.of([(0, Fault(reject.stage, reject.error, reject.reason))]))[0]

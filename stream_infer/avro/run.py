@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 from stream_infer.avro import status as why
 from stream_infer.avro.fields import Fields
 from stream_infer.avro.instructions import DIGITS
-from stream_infer.avro.kernel import Output, Source, check_keys, read_frames, run_program
+from stream_infer.avro.kernel import Output, Source, check_keys, close_up, read_frames, run_program
 from stream_infer.avro.program import ENTITY, EVENT_ID, MAX_DEPTH, Program
 from stream_infer.avro.schema import SchemaError
 from stream_infer.avro.source import UnknownSchemaError
-from stream_infer.records import Batch, Columns, Rejects, Text
+from stream_infer.records import Batch, Columns, Fault, Rejects, Text
 
 __all__ = ["DecodeRun", "Decoded"]
 
+_STAGE: Final = "decode"
+_STATUS_BITS: Final = 8
+_AT_BITS: Final = 24  # of an instruction's number: no program is so long
 FRAME_BYTES: Final = 5  # of the Confluent wire format: 0, then the schema id
 
 _Rows = NDArray[np.int64] | slice
@@ -58,7 +61,7 @@ class DecodeRun:
         )
         self._symbols: list[NDArray[np.uint8]] = []
         self._keys: Text | None = None
-        self._rejects: list[tuple[int, str, str]] = []
+        self._rejects: list[Rejects] = []
 
     def frames(self, *, framed: bool) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Yield each schema id with the rows (int64, ascending) that name it."""
@@ -93,7 +96,7 @@ class DecodeRun:
         """Reject rows whose schema cannot be used."""
         name = "schema_unknown" if isinstance(error, UnknownSchemaError) else "schema"
         self._out.status[rows] = why.LEFT
-        self._rejects.extend((row, name, str(error)) for row in rows.tolist())
+        self._rejects.append(Rejects(rows, np.zeros_like(rows), [Fault(_STAGE, name, str(error))]))
 
     def wait(self, rows: NDArray[np.int64]) -> None:
         """Leave rows for later."""
@@ -103,40 +106,44 @@ class DecodeRun:
         """Give the columns of the rows that were decoded, and what became of the others."""
         status = self._out.status
         rows = np.flatnonzero(status == why.OK)
-        # Usually every row is good: then nothing is copied.
+        # Usually every row is good: then nothing is copied or moved.
         good = slice(None) if len(rows) == len(status) else rows
-        data = self._text_data(good)
+        close_up(self._out.features, rows)
+        data = self._text_data()
         columns = Columns(
             rows=rows,
             entity=self._text(ENTITY, data, good) if self._keys is None else self._keys.take(rows),
             event_id=None if self._fields.event_id is None else self._text(EVENT_ID, data, good),
             time_ms=self._out.time_ms[good],
-            features=self._out.features[good],
+            features=self._out.features[: len(rows)],
         )
-        rejects = Rejects("decode")
-        if self._rejects:
-            rejects = Rejects("decode", *map(list, zip(*sorted(self._rejects), strict=True)))
-        return Decoded(columns, rejects, np.flatnonzero(status == why.WAITING))
+        return Decoded(columns, Rejects.merged(self._rejects), np.flatnonzero(status == why.WAITING))
 
     def _text(self, column: int, data: NDArray[np.uint8], good: _Rows) -> Text:
         return Text(data, self._out.text_start[column, good], self._out.text_length[column, good])
 
-    def _text_data(self, good: _Rows) -> NDArray[np.uint8]:
+    def _text_data(self) -> NDArray[np.uint8]:
         """Give the payload, and behind it what texts were made of that are not in it."""
-        payload, start = self._source.payload, self._out.text_start[:, good]
+        payload, start = self._source.payload, self._out.text_start
         if start.size and start.max() >= len(payload):
             return np.concatenate((payload, self._out.digits.ravel(), *self._symbols))
         return payload
 
     def _reject_failed(self, rows: NDArray[np.int64], program: Program | None) -> None:
-        for row, status, failed_at in zip(
-            rows.tolist(), self._out.status[rows].tolist(), self._out.failed_at[rows].tolist(), strict=True
-        ):
-            reason = why.REASONS[status]
-            if program is not None:
-                path = program.paths[failed_at[0]]
-                reason += f" (at byte {failed_at[1]} of the event{', field ' + path if path else ''})"
-            self._rejects.append((row, why.CLASSES[status], reason))
+        """Reject rows by their status, and where in the program and in the event they failed."""
+        failed_at = self._out.failed_at[rows]
+        codes = (failed_at[:, 1] << _AT_BITS | failed_at[:, 0]) << _STATUS_BITS | self._out.status[rows]
+        self._rejects.append(Rejects.coded(rows, codes, lambda code: _fault(code, program)))
+
+
+def _fault(code: int, program: Program | None) -> Fault:
+    code, status = divmod(code, 1 << _STATUS_BITS)
+    byte, at = divmod(code, 1 << _AT_BITS)
+    reason = why.REASONS[status]
+    if program is not None:
+        path = program.paths[at]
+        reason += f" (at byte {byte} of the event{', field ' + path if path else ''})"
+    return Fault(_STAGE, why.CLASSES[status], reason)
 
 
 def _source(batch: Batch) -> Source:

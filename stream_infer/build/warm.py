@@ -9,6 +9,7 @@ from stream_infer.build.events import fields_of
 from stream_infer.build.lane import lane_of
 from stream_infer.build.model import model_of
 from stream_infer.config import Config
+from stream_infer.rejects.records import RejectRecords
 from stream_infer.scorer import Scorer
 from stream_infer.warm import warm_up
 from stream_infer.windows.table import EntityTable
@@ -30,3 +31,4 @@ def warm(config: Config) -> None:
     encoder = ScoredEncoder(None, manifest.features, manifest.name, manifest.version, config.input.topic)
     decoder = Decoder(SingleSchema(_NO_SCHEMA), fields_of(config, manifest.features))
     warm_up(loaded, decoder, scorer, encoder.encode, config.batch.max_events)
+    RejectRecords(config.input.topic, manifest.version, framed=True).warm_up()

@@ -36,7 +36,8 @@ from stream_infer.partitions import Partitions
 from stream_infer.probe import Unfit
 from stream_infer.publish import Publisher
 from stream_infer.quarantine import Quarantine
-from stream_infer.rejects import RejectHeaders
+from stream_infer.records import Batch, Columns, Scores
+from stream_infer.rejects.records import RejectRecords
 from stream_infer.restore import Restore, StartPolicy
 from stream_infer.sandbox import Sandbox, SandboxLimits
 from stream_infer.scorer import Scorer
@@ -144,11 +145,16 @@ class Assembly:
         output, topic = self.config.output, self.config.input.topic
         schema_id = own_schema_id(self.schemas, "scored_event", output.scored_topic)
         encoder = ScoredEncoder(schema_id, manifest.features, manifest.name, manifest.version, topic)
-        headers = RejectHeaders(topic, manifest.version, framed=self.schemas.framed)
+        records = RejectRecords(topic, manifest.version, framed=self.schemas.framed)
         publisher = Publisher(
-            delivery, encoder, output.scored_topic, output.reject_topic, output.headers, headers
+            delivery, encoder, output.scored_topic, output.reject_topic, output.headers, records
         )
-        return publisher, encoder.encode
+
+        def encode(batch: Batch, columns: Columns, scores: Scores) -> None:
+            encoder.encode(batch, columns, scores)
+            records.warm_up()
+
+        return publisher, encode
 
     def make_observation(self) -> Observation:
         """Who is told of it all."""

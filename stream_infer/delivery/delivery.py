@@ -180,7 +180,7 @@ class Outbox:
         headers = outgoing.headers_of()
         if headers is None:
             written = self._write_plain(topic, values, keys, partitions)
-            headers = [None] * len(values)
+            headers = [[]] * len(values)
         else:
             written = 0
         too_large = []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from functools import lru_cache
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,15 +55,21 @@ class Outgoing:
         every = list(self.keys)
         return every if len(self.rows) == len(every) else [every[row] for row in self.rows.tolist()]
 
-    def headers_of(self) -> list[list[tuple[str, Any]] | None] | None:
+    def headers_of(self) -> list[list[tuple[str, bytes | None]]] | None:
         """The headers to write, one by one, None where there are none at all."""
-        headers = self.headers
+        headers, passed = self.headers, self.passed
         if headers is None:
             return None
-        return [
-            [(name, value) for name, value in headers[row] if self._passes(name)] or None
-            for row in self.rows.tolist()
-        ]
+        entries = list(zip(map(_text, headers.names), headers.values, strict=True))
+        ends = headers.ends.tolist()
+        starts = [0, *ends]
+        lists = [entries[starts[row] : ends[row]] for row in self.rows.tolist()]
+        if passed is None:
+            return lists
+        return [[entry for entry in entries if entry[0].encode().lower() in passed] for entries in lists]
 
-    def _passes(self, name: str) -> bool:
-        return self.passed is None or name.encode().lower() in self.passed
+
+@lru_cache(maxsize=1024)
+def _text(name: bytes | None) -> str:
+    """A header's name; most records have the same."""
+    return (name or b"").decode("utf-8", "replace")

@@ -74,11 +74,7 @@ class ComparisonPublisher:
     ) -> tuple[Columns, Scores, list[Rejects]]:
         """Write a comparison per row that the primary decided on. Raises Undone when the producer takes no more."""
         outcomes = self._outcomes()
-        refused = {
-            row: (error, reason)
-            for reject in rejects
-            for row, error, reason in zip(reject.rows, reject.errors, reject.reasons, strict=True)
-        }
+        refused = {row: (fault.error, fault.reason) for part in rejects for row, fault in part}
         rows = np.union1d(columns.rows, np.fromiter(refused, np.int64, len(refused)))
         at = outcomes.find(batch.partition[rows], batch.offset[rows])
         decided = outcomes.kind[at] != NOTHING

@@ -173,7 +173,7 @@ class OutputReader(Reader):
         batch = batch_of(messages)
         decoded = self._ids.decode(batch)
         if len(decoded.columns) != len(batch):
-            raise RuntimeError(f"scored events cannot be read: {decoded.rejects.reasons[:1]}")
+            raise RuntimeError(f"scored events cannot be read: {decoded.rejects.faults[:1]}")
         columns = decoded.columns
         values, count = columns.features, len(batch)
         return Outputs(

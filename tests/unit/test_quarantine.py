@@ -87,10 +87,8 @@ class Worker:
                 self.worked += list(part.values)
                 self.parts.append(len(part))
             else:
-                self.rejected += [
-                    (part.values[row], rejects.stage, rejects.errors[row]) for row in rejects.rows
-                ]
-                self.reasons += rejects.reasons
+                self.rejected += [(part.values[row], fault.stage, fault.error) for row, fault in rejects]
+                self.reasons += [fault.reason for _, fault in rejects]
         return self
 
     def settle(self) -> None:

@@ -4,8 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_infer.records import Batch, Blobs, HeaderColumn, Position
-from stream_infer.rejects import PREFIX, Reject, RejectHeaders, foreign, schema_ids
+from stream_infer.records import Batch, Blobs, Fault, HeaderColumn, Position, Rejects
+from stream_infer.rejects import PREFIX, Reject, foreign
+from stream_infer.rejects.records import RejectRecords, schema_ids
 from tests.rejected import headers_of
 
 INT64 = st.integers(-1, 2**63 - 1)
@@ -111,10 +112,10 @@ def batch(value, headers):
 
 
 def test_headers_of_a_rejected_row():
-    make = RejectHeaders("events", "7", framed=True, now_ms=lambda: 5)
+    make = RejectRecords("events", "7", framed=True, now_ms=lambda: 5)
     own = [("traceparent", b"00-1-2-01"), ("stream_infer.stage", b"old"), ("empty", None)]
-    found = [(0, "decode", "truncated", "ends in field a")]
-    headers = make(batch(b"\x00\x00\x00\x00\x09rest", [own]), found)
+    found = Rejects.of([(0, Fault("decode", "truncated", "ends in field a"))])
+    headers = make.headers(batch(b"\x00\x00\x00\x00\x09rest", [own]), found)
     assert headers[0] == [
         ("traceparent", b"00-1-2-01"),
         ("empty", None),
@@ -132,11 +133,11 @@ def test_headers_of_a_rejected_row():
 
 
 def test_bare_and_null_payloads_have_no_schema_id():
-    found = [(0, "decode", "e", "r")]
-    bare = RejectHeaders("events", "7", framed=False)
-    assert "stream_infer.schema_id" not in dict(bare(batch(b"\x00\x00\x00\x00\x09", None), found)[0])
-    framed = RejectHeaders("events", "7", framed=True)
-    assert "stream_infer.schema_id" not in dict(framed(batch(None, None), found)[0])
+    found = Rejects.of([(0, Fault("decode", "e", "r"))])
+    bare = RejectRecords("events", "7", framed=False)
+    assert "stream_infer.schema_id" not in dict(bare.headers(batch(b"\x00\x00\x00\x00\x09", None), found)[0])
+    framed = RejectRecords("events", "7", framed=True)
+    assert "stream_infer.schema_id" not in dict(framed.headers(batch(None, None), found)[0])
 
 
 def test_rejects_of_a_batch_have_their_own_headers():
@@ -153,13 +154,14 @@ def test_rejects_of_a_batch_have_their_own_headers():
         Blobs.of([None] * 4),
         HeaderColumn.of(own),
     )
-    make = RejectHeaders("events", "7", framed=True, now_ms=lambda: 5)
+    make = RejectRecords("events", "7", framed=True, now_ms=lambda: 5)
     rejects = [
         Reject("decode", "e", "r", Position("events", 0, 10), 7, "7", 20, 5),
         Reject("score", "f", "s", Position("events", 2, 12), None, "7", 22, 5),
         Reject("decode", "e", "r", Position("events", 3, 13), 256, "7", 23, 5),
     ]
-    headers = make(whole, [(r.source.partition, r.stage, r.error, r.reason) for r in rejects])
+    found = Rejects.of((r.source.partition, Fault(r.stage, r.error, r.reason)) for r in rejects)
+    headers = make.headers(whole, found)
 
     assert [Reject.parse(headers[i]) for i in range(3)] == rejects
     assert [foreign(headers[i]) for i in range(3)] == [own[0], own[2], own[3]]
@@ -178,5 +180,5 @@ def test_schema_ids_need_five_bytes_and_a_zero():
     partition = zeros.astype(np.int32)
     whole = Batch(payloads.data, payloads.ends, payloads.null, partition, zeros, zeros, keys)
 
-    assert schema_ids(whole, range(len(values))).tolist() == [256, -1, -1, -1, 2**32 - 1]
-    assert schema_ids(whole, []).tolist() == []
+    assert schema_ids(whole, np.arange(len(values))).tolist() == [256, -1, -1, -1, 2**32 - 1]
+    assert schema_ids(whole, np.arange(0)).tolist() == []

@@ -84,12 +84,12 @@ def test_only_the_culprits_are_rejected(how: str, count: int, culprits: set[int]
 
     good = [i for i in range(count) if i not in culprits]
     assert kept == good
-    assert [reject.stage for reject in rejects] == ["window", "score"]
-    assert rejects[1].rows == [10 + 2 * i for i in sorted(culprits)]
+    assert rejects[1].rows.tolist() == [10 + 2 * i for i in sorted(culprits)]
     error = {"raise": "model_raised", "nan": "score_not_finite", "inf": "score_not_finite"}.get(
         how, "model_shape"
     )
-    assert rejects[1].errors == [error] * len(culprits)
+    assert [(fault.stage, fault.error) for _, fault in rejects[1]] == [("score", error)] * len(culprits)
+    assert len(rejects[0]) == 0
     assert np.isfinite(scores.score).all()
     assert len(scores) == len(good)
 
@@ -118,8 +118,10 @@ def test_the_reason_names_what_the_model_said() -> None:
     features = _features(2)
     features[1, 0] = POISON
 
-    assert _score(_scorer(Failing("raise")), features)[2][1].reasons == ["RuntimeError: no such thing"]
-    assert "wanted float32 (1, 2, 4)" in _score(_scorer(Failing("terms")), features)[2][1].reasons[0]
+    ((_, raised),) = _score(_scorer(Failing("raise")), features)[2][1]
+    assert raised.reason == "RuntimeError: no such thing"
+    ((_, misshapen),) = _score(_scorer(Failing("terms")), features)[2][1]
+    assert "wanted float32 (1, 2, 4)" in misshapen.reason
 
 
 class Broken(Difference):
@@ -164,8 +166,9 @@ def test_an_infinite_feature_is_rejected_before_the_state_is_touched(value: floa
     kept, scores, (unfit, unscored) = _score(_scorer(Difference(2)), features)
 
     assert kept == [0, 1, 2, 3, 5, 6, 7, 8]
-    assert (unfit.rows, unfit.errors) == ([18], ["feature_infinite"])
-    assert "number 2" in unfit.reasons[0]
+    ((row, fault),) = unfit
+    assert (row, fault.stage, fault.error) == (18, "window", "feature_infinite")
+    assert "number 2" in fault.reason
     assert len(unscored) == 0
     table = EntityTable(LAYOUT, PROFILES)
     names = [b"abc"[i % 3 : i % 3 + 1] for i in kept]
@@ -183,7 +186,8 @@ def test_a_missing_feature_is_imputed_or_rejected_as_the_manifest_says() -> None
     scorer = _scorer(Difference(2), STRICT)
     kept, _, (unfit, _) = _score(scorer, features)
     assert kept == [0, 2]
-    assert (unfit.rows, unfit.errors) == ([12], ["feature_missing"])
+    ((row, fault),) = unfit
+    assert (row, fault.stage, fault.error) == (12, "window", "feature_missing")
     assert scorer.table.entity_count == 2
 
 

@@ -46,16 +46,17 @@ def decode(schema, payloads, fields=X, **batch):
 
 def decode_one(schema, datum, fields=X, **batch):
     decoded = decode(schema, [encode(schema, datum)], fields, **batch)
-    assert decoded.rejects.reasons == []
+    assert list(decoded.rejects) == []
     return decoded.columns
 
 
 def reject_of(schema, payload, fields=X, **batch):
     """The class and the reason of a payload that is rejected, while its neighbours are not."""
     decoded = decode(schema, [payload], fields, **batch)
-    assert decoded.rejects.rows == [0]
+    assert decoded.rejects.rows.tolist() == [0]
     assert len(decoded.columns) == 0
-    return decoded.rejects.errors[0], decoded.rejects.reasons[0]
+    ((_, fault),) = decoded.rejects
+    return fault.error, fault.reason
 
 
 # Resolution
@@ -310,7 +311,7 @@ def test_the_entity_may_be_the_message_key():
     schema, fields = record(("x", "double")), Fields(("x",), 1, None, None, None)
     decoded = decode(schema, [bytes(8)] * 4, fields, keys=[b"a", None, b"\xff", "ä".encode()])
     assert [decoded.columns.entity[row].decode() for row in range(2)] == ["a", "ä"]
-    assert list(zip(decoded.rejects.rows, decoded.rejects.errors, strict=True)) == [
+    assert [(row, fault.error) for row, fault in decoded.rejects] == [
         (1, "entity"),
         (2, "utf8"),
     ]
@@ -419,7 +420,7 @@ def test_trailing_bytes():
 
 def test_null_and_too_large():
     decoded = decode(EVENT, [None, b"x" * 100], Fields(("x",), 1, "entity", None, None, max_event_bytes=99))
-    assert decoded.rejects.errors == ["null", "too_large"]
+    assert [fault.error for _, fault in decoded.rejects] == ["null", "too_large"]
 
 
 def test_nesting_beyond_the_limit_is_a_reject():
@@ -464,9 +465,11 @@ def test_several_schemas_in_a_batch_each_row_by_its_own():
     assert decoded.columns.rows.tolist() == [0, 1, 3, 5]
     assert [decoded.columns.entity[row] for row in range(4)] == [b"a2", b"b1", b"42", b"a1"]
     assert decoded.columns.features.ravel().tolist() == [1.0, 2.0, 3.0, 4.0]
-    assert decoded.rejects.rows == [2, 4, 7, 8]
-    assert decoded.rejects.errors == ["schema", "schema_unknown", "magic", "truncated"]
-    assert decoded.rejects.reasons[0].startswith("schema 4: features field 'x' is not in record Event")
+    assert decoded.rejects.rows.tolist() == [2, 4, 7, 8]
+    assert [fault.error for _, fault in decoded.rejects] == ["schema", "schema_unknown", "magic", "truncated"]
+    assert next(iter(decoded.rejects))[1].reason.startswith(
+        "schema 4: features field 'x' is not in record Event"
+    )
     assert decoded.waiting.tolist() == [6]
 
 

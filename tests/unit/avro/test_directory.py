@@ -30,8 +30,8 @@ def test_the_id_is_in_the_file_name(tmp_path):
     decoded = Decoder(directory, FIELDS).decode(batch_of(payloads))
 
     assert decoded.columns.features.tolist() == [[1.5], [2.0]]
-    assert decoded.rejects.errors == ["schema_unknown"]
-    assert "9-NAME.avsc" in decoded.rejects.reasons[0]
+    assert [fault.error for _, fault in decoded.rejects] == ["schema_unknown"]
+    assert "9-NAME.avsc" in decoded.rejects.faults[0].reason
     assert directory.id_of("event") == 7
 
 
