@@ -14,7 +14,7 @@ from load.figures import shown
 from load.measurement import Measurement
 from load.plan import Plan
 from load.planning import capacity_command, costs_command, gpu_command, stages_command
-from load.poison import poisoned
+from load.poison import Poisoned, poisoned
 from load.recover import FAULTS, Load, recover
 from load.replay import replay
 from load.report import save, save_recoveries, show, show_recoveries
@@ -171,25 +171,34 @@ def replay_command(data: Path, kills: int) -> None:
 
 @main.command("poison")
 @click.option("--events", default=600_000, show_default=True, help="Records of each drain.")
-@click.option("--share", default=0.1, show_default=True, help="Of them poison, in every second drain.")
-@click.option("--repeats", default=3, show_default=True, help="Pairs of drains: clean, then poisoned.")
+@click.option(
+    "--share", "shares", default=(0.01, 0.1), multiple=True, show_default=True, help="Of them poison."
+)
+@click.option(
+    "--repeats", default=3, show_default=True, help="Rounds of drains: clean, then with each share."
+)
 @click.option("--lane", type=click.Choice(["native", "ordinary"]), default="native", show_default=True)
-def poison_command(events: int, share: float, repeats: int, lane: str) -> None:
+def poison_command(events: int, shares: tuple[float, ...], repeats: int, lane: str) -> None:
     """Drain without poison and with it, in turns: what records that cannot be decoded cost."""
-    ratios = []
+    runs: dict[float, list[Poisoned]] = {share: [] for share in (0.0, *shares)}
     with Stand(_say) as stand:
         warm_broker(stand)
         for _ in range(repeats):
-            clean, bad = (poisoned(stand, events, part, KAFKA__LANE=lane) for part in (0.0, share))
-            ratios.append(bad.events_per_second / clean.events_per_second)
-            for run in (clean, bad):
+            for share, seen in runs.items():
+                seen.append(poisoned(stand, events, share, KAFKA__LANE=lane))
                 click.echo(
-                    f"{run.share:4.0%} poison: {run.events_per_second:9,.0f} events/s, "
-                    f"{run.cpu_us_per_event:.1f} us CPU/event"
+                    f"{share:4.0%} poison: {seen[-1].events_per_second:9,.0f} events/s, "
+                    f"{seen[-1].cpu_us_per_event:.2f} us CPU/event"
                 )
-    click.echo(
-        f"with {share:.0%} poison {median(ratios):.0%} of clean ({min(ratios):.0%} to {max(ratios):.0%})"
-    )
+    clean = runs.pop(0.0)
+    for share, seen in runs.items():
+        pairs = list(zip(seen, clean, strict=True))
+        ratios = [bad.events_per_second / beside.events_per_second for bad, beside in pairs]
+        cost = median(bad.cpu_us_per_reject(beside) for bad, beside in pairs)
+        click.echo(
+            f"with {share:.0%} poison {median(ratios):.0%} of clean ({min(ratios):.0%} to {max(ratios):.0%}), "
+            f"{cost:.1f} us CPU a reject"
+        )
 
 
 @main.command("swap")

@@ -41,6 +41,10 @@ class Poisoned:
     events_per_second: float
     cpu_us_per_event: float
 
+    def cpu_us_per_reject(self, clean: Poisoned) -> float:
+        """What a reject costs, when every other event costs what it does without poison."""
+        return (self.cpu_us_per_event - (1 - self.share) * clean.cpu_us_per_event) / self.share
+
 
 def poisoned(stand: Stand, events: int, share: float, **settings: str) -> Poisoned:
     """Work a topic off in which such a share is poison. Raises unless each of it is rejected, and all else scored."""
