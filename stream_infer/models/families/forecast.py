@@ -8,15 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.models.families.part import Fitting, Part, Series
-from stream_infer.models.families.sampling import spread_evenly, windows_of
+from stream_infer.models.families.ridge import fit_own_ridge, fit_ridge
+from stream_infer.models.families.sampling import windows_of
 from stream_infer.models.graph import Graph
 from stream_infer.models.manifest import Term
 
 __all__ = ["Forecast", "OwnForecast", "fit_forecast", "fit_outlook"]
-
-ROWS_MAX = 200_000
-GRAM_WORK_MAX = 4e11
-"""Multiplications of one Gram matrix: what a few minutes of one core take at most."""
 
 WIDTH_MAX = 4000
 """Inputs of one regression: its matrix has the square of it."""
@@ -144,53 +141,3 @@ def _fit(series: Series, term: Term, gap: int, usual_min: float, lags: int = LAG
         return OwnForecast(term, *fit_own_ridge(series, lags, gap), gap, usual_min)
     lags = max(1, min(lags, WIDTH_MAX // features))
     return Forecast(term, *fit_ridge(series, lags, gap), gap, usual_min)
-
-
-def fit_ridge(series: Series, lags: int, gap: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ridge regression of each row on ``lags`` rows before it, one for all entities: (weights, bias).
-
-    Uses at most 200,000 rows, evenly spread; penalty 10 max(1, rows / 20,000), none on the intercept.
-    """
-    features = series[0].shape[1]
-    width = lags * features
-    gram = np.zeros((width + 1, width + 1))
-    cross = np.zeros((width + 1, features))
-    used = 0
-    limit = min(ROWS_MAX, int(GRAM_WORK_MAX / width**2))
-    for rows, at in spread_evenly(series, first=min(lags + gap, _shortest(series) - 1), limit=limit):
-        before = windows_of(rows, lags, at - 1 - gap).reshape(len(at), width).astype(np.float64)
-        before = np.concatenate([before, np.ones((len(at), 1))], axis=1)
-        gram += before.T @ before
-        cross += before.T @ rows[at].astype(np.float64)
-        used += len(at)
-    penalty = np.full(width + 1, _penalty(used))
-    penalty[-1] = 1e-9 * max(used, 1)
-    solution = np.linalg.solve(gram + np.diag(penalty), cross)
-    return solution[:-1], solution[-1]
-
-
-def fit_own_ridge(series: Series, lags: int, gap: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ridge regression of each feature on its own values in ``lags`` rows before, one for all entities."""
-    features = series[0].shape[1]
-    gram = np.zeros((features, lags + 1, lags + 1))
-    cross = np.zeros((features, lags + 1))
-    used = 0
-    for rows, at in spread_evenly(series, first=lags + gap, limit=ROWS_MAX // 10):
-        before = windows_of(rows, lags, at - 1 - gap).transpose(2, 0, 1).astype(np.float64)
-        before = np.concatenate([before, np.ones((features, len(at), 1))], axis=2)
-        gram += before.transpose(0, 2, 1) @ before
-        cross += np.einsum("fnl,nf->fl", before, rows[at].astype(np.float64))
-        used += len(at)
-    penalty = np.full(lags + 1, _penalty(used))
-    penalty[-1] = 1e-9 * max(used, 1)
-    solution = np.linalg.solve(gram + np.diag(penalty), cross[:, :, None])[:, :, 0]
-    solved = np.asarray(solution, np.float64)
-    return np.ascontiguousarray(solved[:, :-1].T), solved[:, -1]
-
-
-def _penalty(used: int) -> float:
-    return 10 * max(1.0, used / 20_000)
-
-
-def _shortest(series: Series) -> int:
-    return max(min(len(rows) for rows in series), 1)

@@ -13,14 +13,8 @@ from hypothesis.extra.numpy import arrays
 from stream_infer.models import OnnxModel
 from stream_infer.models.families import FAMILIES, Fitting, Part, fit_family
 from stream_infer.models.families.autoencoder import Autoencoder
-from stream_infer.models.families.forecast import (
-    Forecast,
-    OwnForecast,
-    fit_forecast,
-    fit_outlook,
-    fit_own_ridge,
-    fit_ridge,
-)
+from stream_infer.models.families.forecast import Forecast, OwnForecast, fit_forecast, fit_outlook
+from stream_infer.models.families.ridge import FACTORS, fit_own_ridge, fit_ridge
 from stream_infer.models.families.sampling import windows_of
 from stream_infer.models.families.subspace import Subspace, fit_subspace
 from stream_infer.models.graph import build_graph
@@ -112,8 +106,15 @@ def test_the_forecast_finds_the_law_of_a_series() -> None:
     np.testing.assert_allclose(bias, [0.7, -0.2], atol=0.05)
 
 
+def take_factors(monkeypatch: pytest.MonkeyPatch, *factors: float) -> None:
+    monkeypatch.setattr("stream_infer.models.families.ridge.FACTORS", factors)
+
+
 @pytest.mark.parametrize("gap", [0, 3])
-def test_the_forecast_equals_ridge_regression_with_a_free_intercept(gap: int) -> None:
+def test_the_forecast_equals_ridge_regression_with_a_free_intercept(
+    gap: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_factors(monkeypatch, 1.0)
     rows = np.random.default_rng(1).normal(size=(60, 2)).astype(np.float32) + 3
     first = 2 + gap
     before = np.stack([rows[row - 2 - gap : row - gap].reshape(4) for row in range(first, 60)]).astype(float)
@@ -127,7 +128,44 @@ def test_the_forecast_equals_ridge_regression_with_a_free_intercept(gap: int) ->
     np.testing.assert_allclose(bias, target.mean(0) - before.mean(0) @ expected, atol=1e-5)
 
 
-def test_the_forecast_of_each_feature_alone_equals_ridge_regression_of_it() -> None:
+def test_the_penalty_is_the_one_that_forecasts_entities_left_out_best(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Four entities of as many rows are the four quarters; a coupling that each has of its own must not be believed."""
+    generator = np.random.default_rng(4)
+    series = [generator.normal(size=(303, 2)).astype(np.float32) for _ in range(4)]
+    for rows, sign in zip(series, (1, -1, 1, -1), strict=True):
+        for row in range(1, len(rows)):
+            rows[row, 0] += sign * 0.5 * rows[row - 1, 1]
+    others = [[rows for rows in series if rows is not out] for out in series]
+
+    def left_with(factor: float) -> float:
+        take_factors(monkeypatch, factor)
+        laws = [fit_ridge(other, lags=3) for other in others]
+        forecasts = [
+            windows_of(out, 3, np.arange(2, len(out) - 1)).reshape(-1, 6) @ weights + bias
+            for out, (weights, bias) in zip(series, laws, strict=True)
+        ]
+        return sum(
+            float(((out[3:] - forecast) ** 2).sum()) for out, forecast in zip(series, forecasts, strict=True)
+        )
+
+    left = [left_with(factor) for factor in FACTORS]
+    best = FACTORS[int(np.argmin(left))]
+    take_factors(monkeypatch, best)
+    expected = fit_ridge(series, lags=3)
+    take_factors(monkeypatch, *FACTORS)
+    found = fit_ridge(series, lags=3)
+
+    assert best > FACTORS[0]
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
+def test_the_forecast_of_each_feature_alone_equals_ridge_regression_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    take_factors(monkeypatch, 1.0)
     rows = lawful(400)
     weights, bias = fit_own_ridge([rows], lags=3, gap=1)
 
