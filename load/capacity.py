@@ -42,7 +42,7 @@ class Workload:
     @property
     def entity_floats(self) -> int:
         """Float32 values of one entity's row that training never saw (windows/layout.py)."""
-        return (max(self.window - 1, 1) + self.terms + _RUNNING) * self.features
+        return (max(self.window - 1, 1) + 2 * self.terms + _RUNNING) * self.features + 1
 
     @property
     def state_record_bytes(self) -> int:

@@ -14,6 +14,7 @@ from stream_infer.windows.ahead_kernel import AHEAD, expect
 from stream_infer.windows.alert_kernel import NO_ALERT, alert_step
 from stream_infer.windows.layout import NONE
 from stream_infer.windows.profiles import Known
+from stream_infer.windows.usual_kernel import square_by_own
 
 __all__ = ["Judged", "judge_rows"]
 
@@ -107,13 +108,18 @@ def judge_rows(
     errors: NDArray[np.float32],
     smoothing: NDArray[np.float64],
     clip: NDArray[np.float64],
-    smoothed_at: int,
+    starts: tuple[int, int],
     release_ratio: float,
     release_rows: int,
     out: Judged,
 ) -> None:
-    """Judge the rows strictly one after the other: each one's smoothed errors are the next one's start."""
+    """Judge the rows strictly one after the other: each one's smoothed errors are the next one's start.
+
+    ``starts``: where in a row the smoothed and the usual errors begin.
+    """
     terms, width = errors.shape[1:]
+    smoothed_at, usual_at = starts
+    fleet = len(known.threshold) - 1
     e = np.empty((terms, width))
     out.share[:] = 0
     out.top[:] = NONE
@@ -130,8 +136,11 @@ def judge_rows(
             smoothed[:] = np.nan
             slot.alert = 0
         finite = True
-        for t in range(terms):
-            finite &= _square(errors[i, t], known.inverse_sd[profile, t], clip[t], e[t])
+        if profile == fleet:
+            finite = square_by_own(errors[i], rows[where[i], usual_at:], first[i], known, clip, e)
+        else:
+            for t in range(terms):
+                finite &= _square(errors[i, t], known.inverse_sd[profile, t], clip[t], e[t])
         out.finite[i] = finite
         out.threshold[i] = known.threshold[profile]
         out.is_anomaly[i] = False

@@ -2,20 +2,23 @@
 
 In memory an entity has a *slot* (64 bytes, one cache line) and a *row* of float32 with the slot's number:
 
-    row      ring                     smoothed     running
-             R x F                    T x F        5 x F
-             standardised rows        EWMA of e    mean, mean's rest, sd, least, greatest
+    row      ring                 smoothed     running                                  usual
+             R x F                T x F        5 x F                                    1 + T x F
+             standardised rows    EWMA of e    mean, mean's rest, sd, least, greatest   rows, usual errors
 
     ring     R = max(W - 1, 1); row number c of the entity (from 0) lies at c mod R, so the oldest is next to
              be written over. The entity's first row fills the whole ring: that is the padding of its window.
     smoothed NaN until the entity has had one finite error.
     running  statistics of the raw features, only kept of entities that training never saw. The mean is the sum of two
              float32, for a rate of 1/10000 would vanish in one.
+    usual    root mean square of such an entity's errors, and how many rows it is made of, counted to 10,000; with 0
+             the rest is not used.
 
 In the state topic an entity is one record, key ``b"e"`` + entity, little-endian value:
 
     0   u8   version of this format
-    1   u8   kind: 0 known to training (row without running), 1 not known (whole row)
+    1   u8   kind: 0 known to training (row without running and usual), 2 not known (whole row),
+             1 not known, written before usual was kept (row without it): read still, it is learnt anew
     2   u16  zero
     4   u32  fingerprint of the layout
     8   i64  as_of: every row of the partition below this offset is in the state
@@ -129,6 +132,11 @@ class Layout:
         return self.smoothed_at + self.terms * self.features
 
     @property
+    def usual_at(self) -> int:
+        """Where in a row the usual errors begin, the count of their rows first."""
+        return self.running_at + RUNNING * self.features
+
+    @property
     def row_length(self) -> int:
         """Float32 values of a whole row."""
-        return self.running_at + RUNNING * self.features
+        return self.usual_at + 1 + self.terms * self.features

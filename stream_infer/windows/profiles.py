@@ -31,6 +31,8 @@ class Known(NamedTuple):
     """(E+1, T): 1 / (F scale), what one unit of smoothed error adds to the score"""
     threshold: NDArray[np.float64]
     """(E+1)"""
+    least_sd: NDArray[np.float64]
+    """(T): the least error_sd of any entity and feature; what an entity learns by itself counts as no less"""
 
 
 @dataclass(frozen=True)
@@ -89,4 +91,5 @@ class Profiles:
             inverse_sd=1 / self.error_sd.astype(np.float64),
             weight=1 / (self.center.shape[1] * np.asarray(self.scale, np.float64)),
             threshold=np.require(self.threshold, np.float64, ("C", "W")),
+            least_sd=self.error_sd.min(axis=(0, 2)).astype(np.float64),
         )

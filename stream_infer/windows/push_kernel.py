@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stream_infer.intrinsics import prefetch
 from stream_infer.kernel import allocating_kernel, kernel
 from stream_infer.windows.ahead_kernel import AHEAD, expect
-from stream_infer.windows.layout import NONE
+from stream_infer.windows.layout import NONE, RUNNING
 from stream_infer.windows.profiles import Known
 from stream_infer.windows.undo_kernels import Kept, keep, keep_slot
 
@@ -23,6 +23,7 @@ __all__ = [
     "REPEATED",
     "Pushed",
     "State",
+    "learning_rate",
     "push_rows",
     "take_dirty",
     "unfit_feature",
@@ -182,9 +183,15 @@ def _running_profile(running: F32, spread: F64, center: F64, inverse: F64) -> No
 
 
 @kernel
+def learning_rate(count: int) -> float:
+    """What the next of ``count`` rows counts: the fleet's statistics as 100 rows, and old rows fade after 10,000."""
+    return max(1 / (count + 1 + _PRIOR_ROWS), _SLOWEST_RATE)
+
+
+@kernel
 def _learn(running: F32, x: F64, count: int) -> None:
-    """Bring one raw row into the running statistics; the fleet's count as 100 rows, and old rows fade after 10,000."""
-    rate = max(1 / (count + 1 + _PRIOR_ROWS), _SLOWEST_RATE)
+    """Bring one raw row into the running statistics."""
+    rate = learning_rate(count)
     for f in range(len(x)):
         if math.isnan(x[f]):
             continue
@@ -279,15 +286,16 @@ def push_rows(
             s = where[i + AHEAD]
             prefetch(state.kept.entry_of, s)
             expect(state.slots, values, s, s * row_length, (s + 1) * row_length)
-        keep(state.kept, state.slots, state.rows, where[i])
+        unseen = state.slots[where[i]].profile == fleet
+        keep(state.kept, state.slots, state.rows, where[i], row_length if unseen else running_at)
         _mark_dirty(state, where[i], partition[i], offset[i])
         slot, row, x = state.slots[where[i]], state.rows[where[i]], features[i]
         ring = row[: ring_rows * width].reshape(ring_rows, width)
         out.time_order[i] = _arrive(slot, time_ms[i], idle_ttl_ms)
         count = slot.count
         newest = out.windows[i, size - 1]
-        if slot.profile == fleet:
-            running = row[running_at:].reshape(-1, width)
+        if unseen:
+            running = row[running_at : running_at + RUNNING * width].reshape(RUNNING, width)
             if count == 0:
                 _begin_running(running, known.center[fleet], known.spread[fleet])
             _running_profile(running, known.spread[fleet], center, inverse)

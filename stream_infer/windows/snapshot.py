@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from stream_infer.records import Text
 from stream_infer.windows.layout import STATE_KEY_PREFIX, Layout
 
-__all__ = ["KNOWN", "UNKNOWN", "Encoded", "StateCodec", "StateRecords"]
+__all__ = ["KINDS", "KNOWN", "UNKNOWN", "Encoded", "StateCodec", "StateRecords"]
 
-KNOWN, UNKNOWN = range(2)
-"""Kinds of state records: of an entity that training saw (no running statistics), and of one it did not."""
+KNOWN, _WITHOUT_USUAL, UNKNOWN = KINDS = range(3)
+"""Kinds of state records: of an entity that training saw (nothing learnt here), and of one it did not.
+
+Between them the kind that earlier workers wrote of the latter: read, never written.
+"""
 
 _VERSION = 2
 _HEAD = struct.Struct("<BBHI")
@@ -59,9 +62,9 @@ class StateCodec:
     """Writes and reads the state records of one layout."""
 
     def __init__(self, layout: Layout) -> None:
-        self._lengths = (layout.running_at, layout.row_length)
+        self._lengths = (layout.running_at, layout.usual_at, layout.row_length)
         self._dtypes = tuple(_record_dtype(length) for length in self._lengths)
-        self._heads = tuple(_HEAD.pack(_VERSION, kind, 0, layout.fingerprint) for kind in (KNOWN, UNKNOWN))
+        self._heads = tuple(_HEAD.pack(_VERSION, kind, 0, layout.fingerprint) for kind in KINDS)
 
     def encode(
         self, entity: Text, slots: NDArray[np.void], rows: NDArray[np.float32], kind: int

@@ -15,7 +15,7 @@ from stream_infer.windows.layout import NONE, STATE_KEY_PREFIX, TOP, Layout
 from stream_infer.windows.memory import machine_bytes, reserved
 from stream_infer.windows.profiles import Profiles
 from stream_infer.windows.push_kernel import Pushed, State, push_rows, take_dirty
-from stream_infer.windows.snapshot import KNOWN, UNKNOWN, StateCodec, StateRecords
+from stream_infer.windows.snapshot import KINDS, KNOWN, UNKNOWN, StateCodec, StateRecords
 from stream_infer.windows.undo import UndoLog
 
 __all__ = ["EntityTable"]
@@ -168,7 +168,7 @@ class EntityTable:
             given(errors, np.float32),
             self._smoothing,
             self._clip,
-            self.layout.smoothed_at,
+            (self.layout.smoothed_at, self.layout.usual_at),
             self.layout.release_ratio,
             self.layout.release_rows,
             judged,
@@ -252,7 +252,7 @@ class EntityTable:
         kinds = {key: None if value is None else self._codec.kind(value) for key, value in records.items()}
         unread = sum(value is not None and kinds[key] is None for key, value in records.items())
         self._release(partition, [key for key, kind in kinds.items() if kind is None])
-        for kind in (KNOWN, UNKNOWN):
+        for kind in KINDS:
             whole = {key: value for key, value in records.items() if value is not None and kinds[key] == kind}
             unread += self._restore(partition, whole, kind)
         return unread + len(last) - len(records)
@@ -344,6 +344,8 @@ class EntityTable:
         for name in ("as_of", "last_time_ms", "count", "alert"):
             self._index.slots[name][numbers] = decoded[name]
         self._rows[numbers, : decoded["row"].shape[1]] = decoded["row"]
+        if decoded["row"].shape[1] <= self.layout.usual_at:
+            self._rows[numbers, self.layout.usual_at] = 0
         self._free(numbers[lacking])
         return int(lacking.sum())
 

@@ -30,7 +30,7 @@ class UndoLog:
             numbers=reserved(entries, (), np.dtype(np.int64)),
             slots=reserved(entries, (), SLOT),
             rows=reserved(entries, (row_length,), np.dtype(np.float32)),
-            row_kept=reserved(entries, (), np.dtype(np.bool_)),
+            row_kept=reserved(entries, (), np.dtype(np.int32)),
             counters=np.zeros(2, np.int64),
         )
         self._queues = np.empty((0, 2), np.int32)

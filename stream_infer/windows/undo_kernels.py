@@ -20,15 +20,15 @@ class Kept(NamedTuple):
     """The arrays of an UndoLog. An entry is a slot's number, the slot and its row as they were.
 
     ``entry_of`` is a sparse set: slot ``s`` has an entry if ``entry_of[s]`` is one in use and its number is ``s``. So
-    nothing has to be cleared when the log begins anew. ``row_kept``: the row is in the entry as well. An entry
-    whose slot has partition NONE is of a slot that was free.
+    nothing has to be cleared when the log begins anew. ``row_kept``: how many values of the row are in the entry as
+    well, from its start. An entry whose slot has partition NONE is of a slot that was free.
     """
 
     entry_of: NDArray[np.int32]
     numbers: NDArray[np.int64]
     slots: NDArray[np.void]
     rows: NDArray[np.float32]
-    row_kept: NDArray[np.bool_]
+    row_kept: NDArray[np.int32]
     counters: NDArray[np.int64]
 
 
@@ -47,19 +47,19 @@ def keep_slot(kept: Kept, slots: NDArray[np.void], s: int) -> int:
     kept.counters[COUNT] += 1
     kept.entry_of[s] = entry
     kept.numbers[entry] = s
-    kept.row_kept[entry] = False
+    kept.row_kept[entry] = 0
     kept.slots[entry] = slots[s]
     return entry
 
 
 @kernel
-def keep(kept: Kept, slots: NDArray[np.void], rows: NDArray[np.float32], s: int) -> None:
-    """Keep a slot and its row, both about to change."""
+def keep(kept: Kept, slots: NDArray[np.void], rows: NDArray[np.float32], s: int, length: int) -> None:
+    """Keep a slot and the first ``length`` values of its row, all that is used of it: both are about to change."""
     entry = keep_slot(kept, slots, s)
     if entry != NONE and not kept.row_kept[entry]:
-        kept.row_kept[entry] = True
+        kept.row_kept[entry] = length
         row, copy = rows[s], kept.rows[entry]
-        for f in range(len(row)):
+        for f in range(length):
             copy[f] = row[f]
 
 
@@ -74,7 +74,7 @@ def keep_new(kept: Kept, numbers: NDArray[np.int64]) -> None:
         kept.counters[COUNT] += 1
         kept.entry_of[s] = entry
         kept.numbers[entry] = s
-        kept.row_kept[entry] = True  # nothing in it is worth keeping
+        kept.row_kept[entry] = 1  # nothing more in it is worth keeping
         kept.slots[entry].partition = NONE
 
 
@@ -95,8 +95,7 @@ def put_back(
         key_start = slots[s].key_start  # keys move when they are packed
         slots[s] = kept.slots[entry]
         slots[s].key_start = key_start
-        if kept.row_kept[entry]:
-            row, copy = rows[s], kept.rows[entry]
-            for f in range(len(row)):
-                row[f] = copy[f]
+        row, copy = rows[s], kept.rows[entry]
+        for f in range(kept.row_kept[entry]):
+            row[f] = copy[f]
     return n

@@ -42,6 +42,8 @@ class _Entity:
     rows: list[list[float]] = field(default_factory=list)
     newest_ms: int = 0
     smoothed: list[list[float]] | None = None
+    usual: list[list[float]] | None = None  # mean squares of the errors, where training never saw the entity
+    judged: int = 0
     least: list[float] = field(default_factory=list)
     greatest: list[float] = field(default_factory=list)
     mean: list[float] = field(default_factory=list)
@@ -114,13 +116,18 @@ class Reference:
         errors = self.model.score(window[None])[0]
         profiles, width = self.profiles, self.layout.features
         terms = range(self.layout.terms)
+        usual = self._usual(entity, number)
         e = [
-            [
-                min((float(errors[t, f]) / float(profiles.error_sd[number, t, f])) ** 2, self.layout.clip[t])
-                for f in range(width)
-            ]
+            [min(float(errors[t, f]) ** 2 / usual[t][f], self.layout.clip[t]) for f in range(width)]
             for t in terms
         ]
+        entity.judged += 1
+        rate = max(1 / (entity.judged + 100), 1e-4)
+        if entity.usual:
+            entity.usual = [
+                [old + rate * (new * bound - old) for old, new, bound in zip(*rows, strict=True)]
+                for rows in zip(entity.usual, e, usual, strict=True)
+            ]
         if entity.smoothed is None:
             entity.smoothed = e
         else:
@@ -137,6 +144,16 @@ class Reference:
             best = sorted(range(width), key=lambda f: -parts[f])[:TOP]
             shares = {f: parts[f] / score for f in best if parts[f] > 0}
         return score, score >= profiles.threshold[number], shares
+
+    def _usual(self, entity: _Entity, number: int) -> list[list[float]]:
+        """Square of the usual error per term and feature before this row."""
+        squares = self.profiles.error_sd.astype(np.float64) ** 2
+        if number < len(self.profiles.names):
+            return squares[number].tolist()  # type: ignore[no-any-return]
+        if entity.usual is None:
+            entity.usual = squares[number].tolist()
+        least = squares.min(axis=(0, 2))
+        return [[max(one, least[t]) for one in row] for t, row in enumerate(entity.usual)]
 
     def alert(self, partition: int, name: bytes, score: float) -> str:
         """Where the row just given stands to an alert; counts calm rows upwards, where the kernel counts down."""

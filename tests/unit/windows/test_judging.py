@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_infer.records import Scores
+from stream_infer.records import Scores, Text
 from stream_infer.scorer import Scorer
-from stream_infer.windows.layout import TOP
+from stream_infer.windows.layout import TOP, Layout
 from stream_infer.windows.push_kernel import _asinh5
 from stream_infer.windows.table import EntityTable
 from tests.unit.windows.reference import Difference, Outcome, Reference, columns_of, layout_of, profiles_of
@@ -102,6 +103,31 @@ def test_windows_equal_the_reference(stream) -> None:
 
     expected = [reference.row(p, name, 0, features[i]).window for i, (p, name, _, _) in enumerate(rows)]
     np.testing.assert_allclose(pushed.windows, np.stack(expected), rtol=1e-6, atol=1e-6)
+
+
+def test_an_entity_never_seen_is_judged_by_its_own_usual_errors_in_time() -> None:
+    """Of two features one errs ten times as much as the fleet's, one not at all: it counts as the least of training."""
+    layout = Layout(window=2, features=2, terms=1, smoothing=(1.0,), clip=(1000.0,))
+    profiles = replace(
+        profiles_of(layout, (b"a",)),
+        error_sd=np.array([[[0.5, 0.5]], [[1.0, 1.0]]], np.float32),
+        scale=np.ones((2, 1)),
+    )
+    table = EntityTable(layout, profiles)
+    rows = 15_000
+    errors = np.zeros((rows, 1, 2), np.float32)
+    errors[:, 0, 0] = np.random.default_rng(0).normal(0, 10, rows)
+    where, offset = np.zeros(rows, np.int32), np.arange(rows)
+    slots = table.locate(where, Text.of([b"new"] * rows))
+    pushed = table.push(slots, np.zeros((rows, 2)), offset, where, offset)
+
+    judged = table.judge(slots, pushed.first, errors)
+
+    assert judged.score[:10].mean() > 5
+    assert judged.score[-5000:].mean() == pytest.approx(0.5, rel=0.1)
+    errors[:, 0] = [0.0, 1.0]
+    judged = table.judge(slots[:1], np.zeros(1, np.bool_), errors[:1])
+    assert judged.score[0] == pytest.approx((1.0 / 0.5) ** 2 / 2, rel=1e-3)
 
 
 @given(st.floats(-1e300, 1e300))

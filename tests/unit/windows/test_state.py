@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
+from stream_infer.records import Text
 from stream_infer.scorer import Scorer
 from stream_infer.windows.layout import Layout
 from stream_infer.windows.profiles import Profiles
@@ -42,9 +44,9 @@ def test_the_layout_of_a_record_is_the_documented_one() -> None:
 
     assert (known_key, unknown_key) == (b"ea", b"enew")
     assert len(known) == 36 + 4 * (2 * 2 + 2) + 4
-    assert len(unknown) == len(known) + 4 * 5 * 2
+    assert len(unknown) == len(known) + 4 * (5 * 2 + 1 + 2)
     assert known[:4] == bytes([2, 0, 0, 0])
-    assert unknown[:4] == bytes([2, 1, 0, 0])
+    assert unknown[:4] == bytes([2, 2, 0, 0])
     assert int.from_bytes(known[4:8], "little") == LAYOUT.fingerprint
     assert np.frombuffer(known, "<i8", 3, 8).tolist() == [7, 0, 1]
     assert np.frombuffer(unknown, "<i8", 3, 8).tolist() == [7, 1000, 1]
@@ -117,6 +119,26 @@ def test_a_record_that_cannot_be_read_is_counted_and_its_entity_begins_anew(
 
     assert table.load(0, [key, other_key], [damage(value), other]) == 1
     assert table.entity_count == 1
+
+
+def test_a_record_from_before_usual_errors_were_kept_is_read_and_they_are_learnt_anew() -> None:
+    """Their entities go on: window, smoothed errors and running statistics are as they were."""
+    records = dict(_table([b"new"] * 40).flush(0, 40, 40, 10).pairs())
+    whole = records[b"enew"]
+    without = bytes([2, 1]) + whole[2 : -4 - 4 * (1 + 2)]
+    older = without + zlib.crc32(without).to_bytes(4, "little")
+    table, fresh = EntityTable(LAYOUT, PROFILES), EntityTable(LAYOUT, PROFILES)
+    _feed(table, [b"new"] * 5, 0, 0)  # a slot that is used again
+    table.drop(0)
+
+    assert table.load(0, [b"enew"], [older]) == fresh.load(0, [b"enew"], [whole]) == 0
+    row = table._rows[table.find(np.zeros(1, np.int32), Text.of([b"new"]))[0]]
+    at = LAYOUT.usual_at
+    assert row[:at].tobytes() == without[36:]
+    assert row[at] == 0
+    assert _feed(table, [b"new"], 0, 40) != _feed(fresh, [b"new"], 0, 40)
+    np.testing.assert_array_less(0.9, row[at + 1 :] / PROFILES.error_sd[PROFILES.fleet, 0])
+    assert row[at] == 1
 
 
 def test_a_foreign_key_is_counted_and_left_alone() -> None:
