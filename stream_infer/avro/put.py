@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.intrinsics import load_long, store_int, store_long
 from stream_infer.kernel import kernel
 
 __all__ = [
@@ -69,17 +70,24 @@ def put_long(buffer: Any, pos: int, value: Any) -> int:
 
 @kernel
 def put_bits(buffer: Any, pos: int, bits: Any, count: int) -> int:
-    """Write the lowest ``count`` bytes of ``bits``, the lowest first."""
-    for byte in range(count):
-        buffer[pos + byte] = np.uint8((np.uint64(bits) >> np.uint64(8 * byte)) & np.uint64(255))
+    """Write the lowest ``count`` bytes of ``bits``, 4 or 8, the lowest first."""
+    if count == 8:
+        store_long(buffer, pos, np.uint64(bits))
+    else:
+        store_int(buffer, pos, np.uint32(bits))
     return pos + count
 
 
 @kernel
 def put(buffer: Any, pos: int, data: Any, start: Any, length: Any) -> Any:
-    """Write bytes as they are."""
-    for byte in range(length):
-        buffer[pos + byte] = data[start + byte]
+    """Write bytes as they are: word by word, the last word over some of the one before it."""
+    if length < 8:
+        for byte in range(length):
+            buffer[pos + byte] = data[start + byte]
+        return pos + length
+    for word in range(0, length - 8, 8):
+        store_long(buffer, pos + word, load_long(data, start + word))
+    store_long(buffer, pos + length - 8, load_long(data, start + length - 8))
     return pos + length
 
 
