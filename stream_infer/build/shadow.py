@@ -203,6 +203,10 @@ class _Assembly(Assembly):
         """Seldom and much, as transactions are."""
         return gathering_settings(self.config.shadow.commit_interval_ms)
 
+    def linger_ms(self) -> int:
+        """Until the commit: a slow model's small batches go together, too."""
+        return max(super().linger_ms(), self.config.shadow.commit_interval_ms)
+
     def make_pace(self) -> CommitPace:
         """Few and large transactions: what each takes of the brokers, the worker's own have to wait for."""
         interval_ms, pace = self.config.shadow.commit_interval_ms, super().make_pace()

@@ -130,6 +130,10 @@ class Assembly:
         """How the member of the group fetches, where [kafka.consumer] does not say otherwise."""
         return {}
 
+    def linger_ms(self) -> int:
+        """How long the producer waits for a request to fill; a commit ends it."""
+        return self.lane.linger_ms
+
     def make_pace(self) -> CommitPace:
         """When to commit."""
         batch_events = self.config.batch.max_events
@@ -261,7 +265,7 @@ class Assembly:
             kafka.producer_settings(),
             f"{self.config.app.id}-{slot}" if exactly_once else None,
             delivery.transaction_timeout_ms,
-            linger_ms=self.lane.linger_ms,
+            linger_ms=self.linger_ms(),
         )
 
     def _partitions(self, delivery: Delivery, checkpoint: Checkpoint) -> Partitions:
