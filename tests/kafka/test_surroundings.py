@@ -73,8 +73,9 @@ def test_a_drain_without_brokers_ends_in_time(deploy: Deploy, rows: Rows) -> Non
         assert took_s < 25
         assert "the drain did not end in time" in worker.text()
 
-        deployment.start()
+        # A worker that starts does not wait for brokers; once they have taken these, they answer.
         deployment.send(rows(600, start=600))
+        deployment.start()
         deployment.wait_committed()
         assert len(deployment.outcome().scored) == 1200
 
