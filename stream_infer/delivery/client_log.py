@@ -48,8 +48,13 @@ class ClientLog:
         elif facility == "STATE":
             self._unanswered_count += _CONNECTION_LOST in line
 
+    @property
+    def unanswered_count(self) -> int:
+        """How often a request may have lost its answer, or a connection was lost, since ``take_unanswered``."""
+        return self._unanswered_count
+
     def take_unanswered(self) -> int:
-        """How often since the last call a request may have lost its answer."""
+        """The same, counted anew from here."""
         count, self._unanswered_count = self._unanswered_count, 0
         return count
 

@@ -193,13 +193,19 @@ class Outbox:
                 too_large.append(number)
         return too_large
 
-    def unanswered(self) -> int:
-        """How often a request may have lost its answer, since the last call."""
+    def disturbed(self) -> bool:
+        """Whether a connection was lost since ``unanswered`` was last asked."""
         try:
             self.producer.poll(0)
-        except (KafkaException, SystemError):  # the client is dead by now, whatever was answered before
-            return 1 + self._log.take_unanswered()
-        return self._log.take_unanswered()
+        except (KafkaException, SystemError):  # the client is dead by now
+            return True
+        return self._log.unanswered_count > 0
+
+    def unanswered(self) -> bool:
+        """Whether a request may have lost its answer, since the last call."""
+        disturbed = self.disturbed()
+        self._log.take_unanswered()
+        return disturbed
 
     def flush(self) -> None:
         """Wait until every record is acknowledged. Raises Undone when one is not."""

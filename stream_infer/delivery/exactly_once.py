@@ -8,7 +8,9 @@ The rules, each with the failure it prevents:
 4. ``commit`` and ``abort`` are resumed while the error says so; anything else ends the transaction. Each call has a
    time-out: without one it was seen to outlast the transaction, for as long as the brokers were cut off.
 5. A fatal error, an unclassified one, or a request whose answer was not seen ends the *producer*: a new one fences
-   whatever is still on its way (late EndTxn, late TxnOffsetCommit: client_log.py).
+   whatever is still on its way (late EndTxn, late TxnOffsetCommit: client_log.py). So does a connection lost before the
+   offsets are sent: librdkafka remembers the group's coordinator, and waits for ever for one that has left the
+   cluster (the handle it remembers is never connected again). A new producer asks who it is.
 6. After anything but a clean commit the caller goes back to the positions that the broker has, never to
    remembered ones: the commit may have happened. Only where the offsets were not even sent and the abort was answered
    with a plain yes is it ``known`` that they are the same.
@@ -35,6 +37,8 @@ _LOG = get_logger(__name__)
 _INIT_TIMEOUT_S = 5.0
 _CLOSE_TIMEOUT_S = 2.0
 _STEP_S = 1.0
+_OFFSETS_S = 5.0
+_CONNECTION_LOST = "connection_lost"
 
 
 def _nothing(_: dict[int, int]) -> list[TopicPartition]:
@@ -72,6 +76,7 @@ class ExactlyOnce:
         self._beside = beside
         self._note = note
         self._timeout_s = timeout_s
+        self._offsets_s = min(_OFFSETS_S, timeout_s)
         self._ready_timeout_s = ready_timeout_s
         self._progress = progress
         self._rebuilt = rebuilt
@@ -110,7 +115,7 @@ class ExactlyOnce:
             self.begin()
             state()
             watch.lap("state")
-            self._outbox.flush()
+            self._flush()
             watch.lap("flush")
             offsets = [
                 TopicPartition(self._input_topic, *entry, self._note(*entry)) for entry in positions.items()
@@ -119,9 +124,12 @@ class ExactlyOnce:
             sent = True
             metadata = membership().metadata
             producer = self._outbox.producer
-            self._until_done(lambda: producer.send_offsets_to_transaction(offsets, metadata, self._timeout_s))
+            self._until_done(
+                lambda: producer.send_offsets_to_transaction(offsets, metadata, self._offsets_s),
+                self._offsets_s,
+            )
             watch.lap("offsets")
-            self._until_done(lambda: producer.commit_transaction(_STEP_S))
+            self._until_done(lambda: producer.commit_transaction(_STEP_S), self._timeout_s)
             watch.lap("commit")
         except (KafkaException, NotAMember, Undone) as failure:
             self._undo(failure, sent=sent)
@@ -137,7 +145,7 @@ class ExactlyOnce:
         _LOG.info("abort", reason=reason)
         self._end()
         try:
-            self._until_done(lambda: self._outbox.producer.abort_transaction(_STEP_S))
+            self._until_done(lambda: self._outbox.producer.abort_transaction(_STEP_S), self._timeout_s)
         except KafkaException as failure:
             self._rebuild(error_of(failure).name())
             return False
@@ -155,12 +163,22 @@ class ExactlyOnce:
                 self._outbox.producer.abort_transaction(_CLOSE_TIMEOUT_S)
         self._outbox.close()
 
+    def _flush(self) -> None:
+        """Wait for every record; raises Undone also where the offsets could not be trusted to arrive (rule 5)."""
+        self._outbox.flush()
+        if self._outbox.disturbed():
+            raise Undone(_CONNECTION_LOST, "a broker went away before the offsets were sent")
+
     def _undo(self, failure: Exception, *, sent: bool = False) -> NoReturn:
         """End a transaction that failed, by abort or by a new producer; always raises Undone."""
         undone = Undone.by(failure, "transaction")
         if isinstance(failure, KafkaException) and _is_fatal(failure):
             self._end()
             self._rebuild(undone.cause)
+        elif undone.cause == _CONNECTION_LOST:
+            self._end()
+            self._rebuild(undone.cause)
+            undone.known = True  # the new producer aborted it, and offsets were not on their way
         elif self.opened_at is not None:
             undone.known = self.abort(undone.cause) and not sent
         raise undone from failure
@@ -175,9 +193,9 @@ class ExactlyOnce:
         self.opened_at = None
         self.ledger.clear()
 
-    def _until_done(self, step: Callable[[], None]) -> None:
+    def _until_done(self, step: Callable[[], None], within_s: float) -> None:
         """Call a step until it stops asking to be called again, or its time is over."""
-        deadline = time.monotonic() + self._timeout_s
+        deadline = time.monotonic() + within_s
         while True:
             self._progress()
             try:

@@ -140,7 +140,7 @@ def commits_the_offset_instead_of_the_next(service: Service) -> None:
 def keeps_its_producer_after_a_lost_answer(service: Service) -> None:
     """A commit whose answer was lost is followed by the next transaction of the same producer."""
     worker: Any = service.worker
-    worker._delivery._outbox.unanswered = lambda: 0
+    worker._delivery._outbox.unanswered = worker._delivery._outbox.disturbed = lambda: False
 
 
 def _unfenced(worker: Any) -> Callable[[], Membership]:

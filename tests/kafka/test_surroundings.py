@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from stream_infer.embedded import EmbeddedKafka, EmbeddedRegistry
 from tests.kafka.conftest import Rows
@@ -54,6 +55,24 @@ def test_a_frozen_broker_makes_a_new_consumer_that_goes_on(deploy: Deploy, rows:
 
         assert "new consumer" in worker.text()
         assert len(deployment.outcome().scored) == 1200
+        assert worker.stop() == 0
+
+
+def test_the_groups_coordinator_dies_for_good(deploy: Deploy, rows: Rows) -> None:
+    """librdkafka waits for ever for a coordinator that it remembers, once that has left the cluster."""
+    with EmbeddedKafka(nodes=3) as brokers:
+        deployment = deploy(servers=brokers.bootstrap_servers)
+        worker = deployment.start()
+        thread = sending(deployment, rows(6000), 500)
+        deployment.wait_pinned()
+        admin = AdminClient({"bootstrap.servers": brokers.bootstrap_servers})
+        group = admin.describe_consumer_groups([deployment.app])[deployment.app].result(30)
+        brokers.kill(group.coordinator.id)
+        thread.join()
+        deployment.wait_committed()
+
+        assert worker.process.poll() is None, worker.text()[-3000:]
+        assert len(deployment.outcome().scored) == 6000
         assert worker.stop() == 0
 
 
