@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,16 @@ __all__ = ["MessageIntake"]
 
 
 class MessageIntake:
-    """One blocking poll for the first record, then all that is there, up to the limits."""
+    """One blocking poll for the first record, then all that is there, up to the limits.
+
+    The client answers rebalances inside of ``poll`` and ``consume``, so ``drop`` may come in the midst of either: what
+    was held before, and what such a call still returns, are then from further ahead than where reading goes on.
+    """
 
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
         self._held: list[Message] = []
+        self._dropped: set[int] = set()
         self._consumer: Any = None
 
     def open(self, consumer: Any) -> None:
@@ -31,13 +36,14 @@ class MessageIntake:
 
     def take(self, wait_s: float) -> Taken:
         """What is there."""
-        messages = self._held or self._first(wait_s)
-        self._held = []
+        if not self._held:
+            self._hold(self._first, wait_s)
+        missing = self._limits.max_events - len(self._held)
+        if self._held and missing > 0:
+            self._hold(self._consumer.consume, missing, self._limits.linger_ms / 1000)
+        messages, self._held = self._held, []
         if not messages:
             return Taken(None, "empty")
-        missing = self._limits.max_events - len(messages)
-        if missing > 0:
-            messages += self._consumer.consume(missing, self._limits.linger_ms / 1000)
         errors = list(map(Message.error, messages))
         if not any(errors):
             return self._taken(messages, [])
@@ -46,7 +52,7 @@ class MessageIntake:
 
     def serve(self) -> None:
         """Serve a pending rebalance; a record that comes along is held."""
-        self._held += self._first(0)
+        self._hold(self._first, 0)
 
     def assigned(self, partitions: Sequence[int]) -> None:
         """Their records come by themselves."""
@@ -56,7 +62,14 @@ class MessageIntake:
 
     def drop(self, partitions: Sequence[int]) -> None:
         """Forget what is held of these."""
+        self._dropped.update(partitions)
         self._held = [message for message in self._held if message.partition() not in partitions]
+
+    def _hold(self, read: Callable[..., list[Message]], *arguments: float) -> None:
+        """Hold what a call of the client returns, but for partitions that were dropped meanwhile."""
+        self._dropped.clear()
+        messages = read(*arguments)
+        self._held = self._held + [m for m in messages if m.partition() not in self._dropped]
 
     def _first(self, wait_s: float) -> list[Message]:
         message = self._consumer.poll(wait_s)
