@@ -172,13 +172,11 @@ class ExactlyOnce:
     def _undo(self, failure: Exception, *, sent: bool = False) -> NoReturn:
         """End a transaction that failed, by abort or by a new producer; always raises Undone."""
         undone = Undone.by(failure, "transaction")
-        if isinstance(failure, KafkaException) and _is_fatal(failure):
+        lost = undone.cause == _CONNECTION_LOST
+        if lost or (isinstance(failure, KafkaException) and _is_fatal(failure)):
             self._end()
             self._rebuild(undone.cause)
-        elif undone.cause == _CONNECTION_LOST:
-            self._end()
-            self._rebuild(undone.cause)
-            undone.known = True  # the new producer aborted it, and offsets were not on their way
+            undone.known = lost  # the new producer aborted it, and offsets were not on their way
         elif self.opened_at is not None:
             undone.known = self.abort(undone.cause) and not sent
         raise undone from failure
