@@ -22,7 +22,8 @@ from stream_infer.avro.fields import Fields
 from stream_infer.avro.schema import SchemaText
 from stream_infer.models.artifact import Artifact
 from stream_infer.models.onnx_runtime import OnnxModel
-from stream_infer.records import Batch, Blobs, Scores
+from stream_infer.records import Batch, Blobs
+from stream_infer.scorer import scores_of
 from stream_infer.windows.table import EntityTable
 
 __all__ = ["BATCHES", "COUNTS", "STAGES", "StageCosts", "stage_costs"]
@@ -108,17 +109,7 @@ class _Line:
         at.append(time.thread_time())
         judged = self._table.judge(slots, pushed.first, errors)
         at.append(time.thread_time())
-        scores = Scores(
-            judged.score,
-            judged.threshold,
-            judged.is_anomaly,
-            judged.top,
-            judged.share,
-            pushed.window_full,
-            pushed.time_order,
-            judged.alert,
-        )
-        self._encoder.encode(batch, columns, scores)
+        self._encoder.encode(batch, columns, scores_of(pushed, judged))
         at.append(time.thread_time())
         return np.diff(at)
 

@@ -12,13 +12,14 @@ from stream_infer.errors import FeatureError, ModelError, ScoreError, WorkerErro
 from stream_infer.kernel import given
 from stream_infer.records import Columns, Fault, Rejects, Scores
 from stream_infer.stopwatch import Stopwatch
+from stream_infer.windows.judge_kernel import Judged
 from stream_infer.windows.layout import NONE, Layout
 from stream_infer.windows.profiles import Profiles
-from stream_infer.windows.push_kernel import MISSING, unfit_feature
+from stream_infer.windows.push_kernel import MISSING, Pushed, unfit_feature
 from stream_infer.windows.recent import Recent
 from stream_infer.windows.table import EntityTable
 
-__all__ = ["Model", "Scorer"]
+__all__ = ["Model", "Scorer", "scores_of"]
 
 _REASON_LENGTH = 300
 
@@ -73,16 +74,7 @@ class Scorer:
         watch.lap("judge")
         self.took_s = watch.took_s
         good = np.flatnonzero(judged.finite)
-        scores = Scores(
-            judged.score,
-            judged.threshold,
-            judged.is_anomaly,
-            judged.top,
-            judged.share,
-            pushed.window_full,
-            pushed.time_order,
-            judged.alert,
-        )
+        scores = scores_of(pushed, judged)
         unscored = _unscored(columns, judged.finite, failures)
         if len(good) < len(scores):
             scores = scores.take(good)
@@ -180,6 +172,20 @@ class _Failure:
 
 
 _NOT_FINITE = _Failure("score_not_finite", "the model's errors, or the score made of them, are not finite")
+
+
+def scores_of(pushed: Pushed, judged: Judged) -> Scores:
+    """What window and judge said of the same rows."""
+    return Scores(
+        judged.score,
+        judged.threshold,
+        judged.is_anomaly,
+        judged.top,
+        judged.share,
+        pushed.window_full,
+        pushed.time_order,
+        judged.alert,
+    )
 
 
 def _unscored(columns: Columns, finite: NDArray[np.bool_], failures: dict[int, _Failure]) -> Rejects:
