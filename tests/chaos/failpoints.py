@@ -167,7 +167,7 @@ class _Armed:
                 armed.act()
 
 
-def _request(step: FunctionType) -> str:
+def _request(step: FunctionType, _within_s: float) -> str:
     """The stage of a step of the transaction, by the call of the client in it."""
     stages = {
         "commit_transaction": "commit",
