@@ -46,6 +46,7 @@ __all__ = ["Check", "require", "run"]
 
 _TIMEOUT_S = 5.0
 _RIGHTS_WITHIN_S = 15.0
+_ONE_COPY = ", one copy: a broker that stops can lose or double events (docs/delivery.md)"
 _NO_SUCH_SUBJECT = (40401, 40402)  # the registry's codes: no such subject, no version of it
 
 
@@ -159,7 +160,8 @@ def _role(world: _World, index: int) -> str:
     wrong = faults(role, source, found)
     if wrong:
         raise BrokerError(f"{'; '.join(wrong)}. {create} --repair` helps, or says what does")
-    return f"{role.name}: {found.partition_count} partitions"
+    single = found.replica_count == 1 and world.config.delivery.mode == "exactly_once"
+    return f"{role.name}: {found.partition_count} partitions{_ONE_COPY if single else ''}"
 
 
 def _rights(world: _World) -> str:

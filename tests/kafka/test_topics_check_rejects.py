@@ -358,6 +358,8 @@ def test_check_of_a_good_deployment_is_all_ok(deploy):
     assert list(answers) == [
         "brokers", "input topic", "scored topic", "reject topic", "state topic", "rights", "model", "schema", "control",
     ]  # fmt: skip
+    single = [name for name, (_, detail) in answers.items() if "one copy" in detail]
+    assert single == ["scored topic", "reject topic", "state topic"]
     text = call("check", "-c", deployment.config)
     assert text.exit_code == 0
     assert text.output.count("\n") == len(answers)
