@@ -1,8 +1,9 @@
-"""Start a command, kill it after some seconds or see it end, and again, until SIGTERM.
+"""Start a command, kill it after some seconds or see it end, and again as an orchestrator would, until SIGTERM.
 
-python -m load.again SECONDS COMMAND…
+python -m load.again SECONDS ORCHESTRATOR COMMAND…
 
-A process of its own, so that what is measured beside it does not pay for it.
+A process of its own, so that what is measured beside it does not pay for it. The command must not run so long that its
+orchestrator would forget how often it died: ten seconds with Docker, ten minutes with the kubelet.
 """
 
 from __future__ import annotations
@@ -10,15 +11,21 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, repeat
 
-__all__ = ["again"]
+__all__ = ["PAUSES", "again"]
 
 
-def again(seconds: float, command: Sequence[str]) -> None:
-    """Never returns: SIGTERM ends it, and the command with it."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    while True:
+def again(
+    seconds: float,
+    pauses: Iterator[float],
+    command: Sequence[str],
+    rest: Callable[[float], None] = time.sleep,
+) -> None:
+    """Returns after as many starts as there are pauses."""
+    for pause_s in pauses:
         with subprocess.Popen(command) as process:
             try:
                 process.wait(seconds)
@@ -26,7 +33,29 @@ def again(seconds: float, command: Sequence[str]) -> None:
                 pass
             finally:
                 process.kill()
+        rest(pause_s)
+
+
+def _doubled(first_s: float, most_s: float) -> Iterator[float]:
+    pause_s = first_s
+    while True:
+        yield pause_s
+        pause_s = min(2 * pause_s, most_s)
+
+
+PAUSES: dict[str, Callable[[], Iterator[float]]] = {
+    "kubernetes": lambda: chain([0.0], _doubled(10.0, 300.0)),
+    "docker": lambda: _doubled(0.1, 60.0),
+    "none": lambda: repeat(0.0),
+}
+"""Seconds before each restart.
+
+Kubernetes: at once the first time, then CrashLoopBackOff, 10 s doubled up to 5 minutes
+(https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy). Docker, and so compose: 100 ms
+doubled up to a minute (https://docs.docker.com/reference/cli/docker/container/run/#restart).
+"""
 
 
 if __name__ == "__main__":
-    again(float(sys.argv[1]), sys.argv[2:])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    again(float(sys.argv[1]), PAUSES[sys.argv[2]](), sys.argv[3:])

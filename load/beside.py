@@ -1,9 +1,10 @@
 """Whether a shadow can hurt its worker: the worker alone and beside a shadow in misery, in turns of some seconds.
 
 One worker runs through; a shadow comes and goes beside it, so that both kinds of turns are as alike as can be, and the
-spread of the turns says what a difference is worth. Brokers and worker share their cores with the load, as they must on
-a small machine; the shadow is on the same cores, where its niceness (``shadow.nice``) keeps it back, or on others. Each
-misery is also what is beside while a full topic is worked off.
+spread of the turns says what a difference is worth. A turn beside a shadow that dies begins with its first start, when
+the pauses before restarts are shortest. Brokers and worker share their cores with the load, as they must on a small
+machine; the shadow is on the same cores, where its niceness (``shadow.nice``) keeps it back, or on others. Each misery
+is also what is beside while a full topic is worked off.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from load.processes import Strangers
 from load.rivals import start, wait_ready
 from load.stand import Run, Stand
 
-__all__ = ["MISERIES", "Beside", "Turn", "apart", "beside"]
+__all__ = ["DYING", "MISERIES", "Beside", "Turn", "apart", "beside"]
 
 _SETTLE_S = 1.5
 _SETUP_S = 10.0
@@ -61,9 +62,14 @@ class Turn:
 
 @dataclass(frozen=True)
 class Beside:
-    """The turns of a misery, and events a second of drains, alone and beside; ``strangers``: CPU share of others."""
+    """The turns of a misery, and events a second of drains, alone and beside.
+
+    ``orchestrator``: whose pauses a shadow that dies had before its restarts (again.py), None of one that does not die.
+    ``strangers``: CPU share of others.
+    """
 
     misery: str
+    orchestrator: str | None
     rate: float
     strangers: float
     turns: Sequence[Turn]
@@ -99,14 +105,22 @@ def apart() -> tuple[int, ...]:
     return tuple(cores[half:])
 
 
-def beside(stand: Stand, misery: str, rate: float, seconds: float, pairs: int, drain_events: int) -> Beside:
+def beside(
+    stand: Stand,
+    misery: str,
+    orchestrator: str,
+    rate: float,
+    seconds: float,
+    pairs: int,
+    drain_events: int,
+) -> Beside:
     """As many turns of ``seconds`` of each kind as ``pairs``; each event is received and checked: the rate was held."""
     candidate = stand.folder / "candidate"
     if not candidate.exists():
         stand.candidate()
 
     def misery_of(topic: str) -> AbstractContextManager[None]:
-        return MISERIES[misery](stand, topic, candidate)
+        return MISERIES[misery](_Scene(stand, topic, candidate, orchestrator))
 
     topic = stand.topic("worker")
     worker = start(stand, "worker", topic)
@@ -124,7 +138,8 @@ def beside(stand: Stand, misery: str, rate: float, seconds: float, pairs: int, d
             alone = drain(stand, "worker", drain_events).events_per_second
             together = drain(stand, "worker", drain_events, beside=misery_of).events_per_second
             drains.append((alone, together))
-    return Beside(misery, rate, share, turns.measured(course), drains)
+    starter = orchestrator if misery in DYING else None
+    return Beside(misery, starter, rate, share, turns.measured(course), drains)
 
 
 @dataclass(frozen=True)
@@ -201,25 +216,42 @@ class _Turns:
             self._spans.append(_Span(is_beside, begin_s, time.time(), broker_s, worker_s))
 
 
+@dataclass(frozen=True)
+class _Scene:
+    """Where a shadow is in misery, and who starts it again when it dies."""
+
+    stand: Stand
+    topic: str
+    candidate: Path
+    orchestrator: str
+
+    def shadow(self, *, before: Sequence[str] = (), **environment: str) -> Run:
+        return self.stand.shadow(self.topic, self.candidate, before=before, **environment)
+
+    def again(self) -> tuple[str, ...]:
+        """What goes before a command that dies and is started again."""
+        return (sys.executable, "-m", "load.again", str(_CRASH_S), self.orchestrator)
+
+
 @contextmanager
-def _well(stand: Stand, topic: str, candidate: Path) -> Iterator[None]:
-    run = stand.shadow(topic, candidate)
+def _well(scene: _Scene) -> Iterator[None]:
+    run = scene.shadow()
     run.wait_ready()
     yield
     run.stop()
 
 
 @contextmanager
-def _crashing(stand: Stand, topic: str, candidate: Path) -> Iterator[None]:
-    """Killed some seconds after each start, about when it is ready, and started again."""
-    run = stand.shadow(topic, candidate, before=_again(_CRASH_S))
+def _crashing(scene: _Scene) -> Iterator[None]:
+    """Killed some seconds after each start, about when it is ready."""
+    run = scene.shadow(before=scene.again())
     yield
     run.stop()
 
 
 @contextmanager
-def _hanging(stand: Stand, topic: str, candidate: Path) -> Iterator[None]:
-    run = stand.shadow(topic, candidate)
+def _hanging(scene: _Scene) -> Iterator[None]:
+    run = scene.shadow()
     run.wait_ready()
     run.freeze()
     yield
@@ -228,29 +260,24 @@ def _hanging(stand: Stand, topic: str, candidate: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _slow(stand: Stand, topic: str, candidate: Path) -> Iterator[None]:
+def _slow(scene: _Scene) -> Iterator[None]:
     """Ten events a batch, so that each costs more than ten times as much."""
-    run: Run = stand.shadow(topic, candidate, BATCH__MAX_EVENTS="10")
+    run = scene.shadow(BATCH__MAX_EVENTS="10")
     run.wait_ready()
     yield
     run.kill()
 
 
 @contextmanager
-def _leaking(stand: Stand, topic: str, candidate: Path) -> Iterator[None]:
+def _leaking(scene: _Scene) -> Iterator[None]:
     """A shadow, and a process of its kind that takes a gigabyte and dies, again and again."""
-    with _well(stand, topic, candidate):
-        balloon = stand.aside("balloon", [*_again(_CRASH_S), sys.executable, "-c", _BALLOON])
+    with _well(scene):
+        balloon = scene.stand.aside("balloon", [*scene.again(), sys.executable, "-c", _BALLOON])
         yield
         balloon.stop()
 
 
-def _again(seconds: float) -> tuple[str, ...]:
-    """What goes before a command that is to run again and again."""
-    return (sys.executable, "-m", "load.again", str(seconds))
-
-
-MISERIES = {
+MISERIES: dict[str, Callable[[_Scene], AbstractContextManager[None]]] = {
     "well": _well,
     "crash-looping": _crashing,
     "hanging": _hanging,
@@ -258,3 +285,6 @@ MISERIES = {
     "out of memory": _leaking,
 }
 """What may be the matter with a shadow."""
+
+DYING = frozenset({"crash-looping", "out of memory"})
+"""In which of them something dies and is started again."""

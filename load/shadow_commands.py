@@ -13,7 +13,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from load.beside import MISERIES, Beside, apart, beside
+from load.again import PAUSES
+from load.beside import DYING, MISERIES, Beside, apart, beside
 from load.planted import CASES, Equal, Planted, equal_runs, planted, scored_pairs
 from load.report import surroundings
 from load.scenarios import warm_broker
@@ -23,6 +24,8 @@ from load.stand import Stand
 __all__ = ["beside_command", "shadow_command", "verdicts_command"]
 
 _CONSOLE = Console()
+_TURN_S = 5.0
+_DYING_TURN_S = 45.0
 _DATA = click.option(
     "--data", type=click.Path(exists=True, path_type=Path), required=True, help="Parquet with a test split."
 )
@@ -68,14 +71,28 @@ def verdicts_command(data: Path, cases: tuple[str, ...], runs: int, alpha: float
 @click.command("shadow-beside")
 @click.option("--misery", "miseries", type=click.Choice(list(MISERIES)), multiple=True, help="Default: all.")
 @click.option("--rate", default=5_000.0, show_default=True, help="Events a second.")
-@click.option("--seconds", default=5.0, show_default=True, help="Length of each turn.")
+@click.option(
+    "--seconds",
+    type=float,
+    help="Length of each turn. [default: 5, or 45 where something dies and is started again]",
+)
 @click.option("--pairs", default=5, show_default=True, help="Turns alone, and as many beside.")
 @click.option("--drain-events", default=0, show_default=True, help="Work off so many, too, alone and beside.")
+@click.option(
+    "--restart-pause",
+    "orchestrator",
+    type=click.Choice(list(PAUSES)),
+    default="kubernetes",
+    show_default=True,
+    help="How long what died stays away. kubernetes: at once, then 10, 20, 40 … 300 s; docker: 0.1, 0.2, 0.4 … 60 s.",
+)
 @click.option("--apart", "is_apart", is_flag=True, help="Shadows on cores of their own (Linux, taskset).")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("load/results/beside.json"), show_default=True
 )
-def beside_command(miseries: tuple[str, ...], out: Path, *, is_apart: bool, **sizes: Any) -> None:
+def beside_command(
+    miseries: tuple[str, ...], seconds: float | None, out: Path, *, is_apart: bool, **plan: Any
+) -> None:
     """Measure the worker alone and beside a shadow in misery, in turns."""
     others = apart() if is_apart else ()
     with Stand(_say, kind="forecast") as stand:
@@ -84,7 +101,8 @@ def beside_command(miseries: tuple[str, ...], out: Path, *, is_apart: bool, **si
         found = []
         for misery in miseries or tuple(MISERIES):
             _say(f"beside a shadow: {misery}")
-            found.append(beside(stand, misery, **sizes))
+            turn_s = seconds or (_DYING_TURN_S if misery in DYING else _TURN_S)
+            found.append(beside(stand, misery, seconds=turn_s, **plan))
             _show_beside(found[-1:])
             _write(out, {"apart": is_apart, "beside": [asdict(one) for one in found]})
 
@@ -105,7 +123,18 @@ def _show_planted(found: Sequence[Planted], equal: Equal) -> None:
 
 def _show_beside(found: Sequence[Beside]) -> None:
     """Medians of the turns and their spread, alone → beside."""
-    heads = ("shadow", "turns", "p50 ms", "p99 ms", "change", "events/s", "change", "broker us", "worker us")
+    heads = (
+        "shadow",
+        "restarts as",
+        "turns",
+        "p50 ms",
+        "p99 ms",
+        "change",
+        "events/s",
+        "change",
+        "broker us",
+        "worker us",
+    )
     names = ("p50_ms", "p99_ms", "events_per_s", "broker_us", "worker_us")
     table = Table(*heads, "drain", "others", title="the worker, alone → beside; CPU an event")
     for one in found:
@@ -117,7 +146,17 @@ def _show_beside(found: Sequence[Beside]) -> None:
         turns = str(len(one.values("p99_ms", beside=True)))
         changes = [f"{one.change(name):+.1%}" for name in ("p99_ms", "events_per_s")]
         table.add_row(
-            one.misery, turns, p50, p99, changes[0], rate, changes[1], *cpu, drain, f"{one.strangers:.0%}"
+            one.misery,
+            one.orchestrator or "",
+            turns,
+            p50,
+            p99,
+            changes[0],
+            rate,
+            changes[1],
+            *cpu,
+            drain,
+            f"{one.strangers:.0%}",
         )
     _CONSOLE.print(table)
 

@@ -1,0 +1,34 @@
+"""What dies is started again as the orchestrator does whose pauses were asked for."""
+
+import sys
+from itertools import islice
+
+import pytest
+
+from load.again import PAUSES, again
+
+
+@pytest.mark.parametrize(
+    ("orchestrator", "first_s", "longest_s"),
+    [
+        ("kubernetes", [0, 10, 20, 40, 80, 160, 300, 300], 300),
+        ("docker", [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8], 60),
+        ("none", [0, 0, 0, 0, 0, 0, 0, 0], 0),
+    ],
+)
+def test_pauses_are_those_that_the_orchestrator_documents(orchestrator, first_s, longest_s):
+    pauses_s = list(islice(PAUSES[orchestrator](), 20))
+
+    assert pauses_s[:8] == pytest.approx(first_s)
+    assert max(pauses_s) == longest_s
+
+
+def test_a_command_that_ends_and_one_that_does_not_are_started_once_a_pause(tmp_path):
+    starts, rested = tmp_path / "starts", []
+    ending = f"open({str(starts)!r}, 'a').write('x')"
+
+    again(60, iter([1.0, 2.0, 4.0]), [sys.executable, "-c", ending], rested.append)
+    again(0.2, iter([8.0]), [sys.executable, "-c", "import time; time.sleep(600)"], rested.append)
+
+    assert starts.read_text() == "xxx"
+    assert rested == [1.0, 2.0, 4.0, 8.0]
