@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from load.autoencoder import flops_of
 from load.costs import Costs
 
-__all__ = ["Limits", "Need", "Strain", "Workload", "need", "strains"]
+__all__ = ["Limits", "Need", "Strain", "Workload", "need", "one_machine_per_s", "strains"]
 
 _SCORED_BYTES = 190
 _RUNNING = 5
@@ -146,6 +146,15 @@ def need(load: Workload, costs: Costs, limits: Limits = Limits()) -> Need:
         transactions_per_s=workers * limits.transactions_per_s,
         restore_s=_restore_s(load, costs, workers),
     )
+
+
+def one_machine_per_s(workers: int, cores: int, worker_us: float, broker_us: float) -> float:
+    """Events a second at most of workers that share a machine with their broker, each worker bound to one core.
+
+    ``worker_us``, ``broker_us``: CPU of each per event. A worker does no more than one core gives, 1 / worker_us; all
+    together, broker included, no more than the machine gives, cores / (worker_us + broker_us).
+    """
+    return 1e6 * min(workers / worker_us, cores / (worker_us + broker_us))
 
 
 def strains(found: Need, limits: Limits = Limits()) -> list[Strain]:

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from load.capacity import Limits, Need, Workload, need, strains
+from load.capacity import Limits, Need, Workload, need, one_machine_per_s, strains
 from load.costs import fit
 from load.measurement import Measurement
 from load.plan import Plan
@@ -78,15 +78,29 @@ def _settings_of(of: type) -> Callable[[Callable[..., None]], Callable[..., None
 @_settings_of(Workload)
 @_settings_of(Limits)
 @click.option(
+    "--one-machine",
+    "machine_cores",
+    type=click.IntRange(min=1),
+    metavar="CORES",
+    help="Say, too, how fast workers are at most that share a machine of so many cores with their broker.",
+)
+@click.option(
     "--costs", type=click.Path(exists=True, path_type=Path), default=COSTS, show_default="load/costs.json"
 )
-def capacity_command(costs: Path, **given: float) -> None:
+def capacity_command(costs: Path, machine_cores: int | None, **given: float) -> None:
     """Say what a workload takes, from measured costs and stated limits, and what breaks first."""
     load = Workload(**{one.name: given[one.name] for one in fields(Workload)})
     limits = Limits(**{one.name: given[one.name] for one in fields(Limits)})
-    found = need(load, fit(read(costs)), limits)
+    fitted = fit(read(costs))
+    found = need(load, fitted, limits)
     for line in told(load, found):
         click.echo(line)
+    if machine_cores:
+        click.echo(
+            f"\nworkers, each bound to a core, on one machine of {machine_cores} cores with their broker:"
+        )
+        for line in together(found.event_us, fitted.broker_us, machine_cores):
+            click.echo(f"  {line}")
     click.echo("\nnearest to its limit first:")
     for one in strains(found, limits):
         click.echo(f"  {one.share:8.1%}  {one.what}" + (f"  BREAKS: {one.cure}" if one.share > 1 else ""))
@@ -110,6 +124,17 @@ def told(load: Workload, found: Need) -> list[str]:
         f"{found.state_bytes_per_s / 1e6:,.1f} MB/s to its topic",
         f"restore        {found.restore_s:.1f} s of one worker's share",
     ]
+
+
+def together(worker_us: float, broker_us: float, cores: int) -> list[str]:
+    """How fast one worker and more are at most on one machine with their broker, a line each."""
+    lines = []
+    for count in range(1, cores + 1):
+        rate = one_machine_per_s(count, cores, worker_us, broker_us)
+        times = rate / one_machine_per_s(1, cores, worker_us, broker_us)
+        workers = f"{count} worker{'s' if count > 1 else ''}"
+        lines.append(f"{workers:11}  {rate:,.0f} events/s at most, {times:.2f} times one worker's")
+    return lines
 
 
 @click.command("gpu")

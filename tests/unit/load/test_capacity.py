@@ -3,15 +3,16 @@
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from load.autoencoder import flops_of
-from load.capacity import Limits, Workload, need, strains
+from load.capacity import Limits, Workload, need, one_machine_per_s, strains
 from load.costs import Costs, Line, fit, line, points
-from load.planning import COSTS, capacity_command, told
+from load.planning import COSTS, capacity_command, together, told
 from load.report import read
 
 EVEN = Costs(
@@ -93,6 +94,23 @@ def test_the_nearest_limit_stands_first():
     assert [one.share for one in listed] == sorted((one.share for one in listed), reverse=True)
 
 
+@pytest.mark.parametrize(("worker_us", "broker_us"), [(2.3, 1.0), (2.3, 1.3), (4.0, 1.0)])
+def test_workers_and_broker_on_two_cores_share_them(worker_us, broker_us):
+    one, two, three = (one_machine_per_s(count, 2, worker_us, broker_us) for count in (1, 2, 3))
+
+    assert one == pytest.approx(1e6 / worker_us)  # the broker has the other core, which is enough for it
+    assert two / one == pytest.approx(2 * worker_us / (worker_us + broker_us))
+    assert three == two
+
+
+def test_a_broker_that_costs_more_than_its_worker_bounds_one_worker_too():
+    assert one_machine_per_s(1, 2, 1.0, 3.0) == pytest.approx(2e6 / 4)
+
+
+def test_a_core_for_the_broker_lets_a_second_worker_do_as_much_as_the_first():
+    assert one_machine_per_s(2, 3, 2.0, 1.0) == pytest.approx(2 * one_machine_per_s(1, 3, 2.0, 1.0))
+
+
 def test_it_is_told_in_words():
     text = "\n".join(told(LOAD, need(LOAD, EVEN)))
 
@@ -144,6 +162,24 @@ def test_it_says_what_an_event_takes_on_workers_that_are_bound_to_cores():
     assert set(measured) >= {1, 2}
     for taken in measured.values():
         assert FITTED.event_us(38, flops_of(38)) == pytest.approx(taken, rel=CLOSE)
+
+
+def test_it_says_how_much_more_two_workers_did_than_one_on_two_cores():
+    drained = dict(points(MEASURED, "workers", lambda one: one.figures["events_per_s"]))
+    event_us = FITTED.event_us(38, flops_of(38))
+    one, two = (one_machine_per_s(count, 2, event_us, FITTED.broker_us) for count in (1, 2))
+
+    assert two / one == pytest.approx(drained[2] / drained[1], rel=CLOSE)
+
+
+def test_the_page_says_of_two_workers_what_the_program_says():
+    page = (Path(__file__).parents[3] / "docs/scaling.md").read_text("utf-8")
+
+    for cores in (2, 3):
+        for said in together(FITTED.event_us(38, flops_of(38)), FITTED.broker_us, cores)[:2]:
+            rate, times = re.search(r"([\d,]+) events/s at most, (.+)", said).groups()
+            assert rate in page
+            assert times in page or times.startswith("1.00")
 
 
 def test_memory_of_an_entity_is_its_row_and_a_little():
