@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.chaos.evidence import REJECTED, SCORED, Evidence, Input, Manifest, Outputs, Sample, key_of
+from tests.chaos.evidence import REJECTED, SCORED, UNTOLD, Evidence, Input, Manifest, Outputs, Sample, key_of
 
 __all__ = ["CHECKS", "Findings", "judge"]
 
@@ -23,7 +23,8 @@ _THREADS_GROWTH = 12
 _DESCRIPTORS_GROWTH = 24
 
 CHECKS = {
-    "ledger": "every acknowledged event is in the input where the brokers said, no event is there twice, none unknown",
+    "ledger": "every acknowledged event is in the input where the brokers said, or anywhere in its partition if the "
+    "client was not told where; no event is there twice, none unknown",
     "lost": "every event of the input is scored or rejected",
     "doubled": "no event is scored or rejected twice, or both",
     "unknown": "no result of what was never an event",
@@ -84,19 +85,13 @@ _Found = Iterator[tuple[str, int, list[str]]]
 
 def _ledger(e: Evidence) -> _Found:
     """The input against what the producer knows: what brokers lose would spoil every other check."""
-    at = np.searchsorted(e.input.source, e.acked_source)
-    at = np.minimum(at, max(0, len(e.input.source) - 1))
-    there = (
-        (e.input.source[at] == e.acked_source) & (e.input.number[at] == e.acked_number)
-        if len(e.input.source)
-        else np.zeros(len(e.acked_source), bool)
-    )
+    missing = ~np.where(_offset(e.acked_source) == UNTOLD, _in_its_partition(e), _in_its_place(e))
     yield (
         "ledger",
-        int((~there).sum()),
+        int(missing.sum()),
         [
             f"event {n} is not at {_place(s)}"
-            for n, s in zip(e.acked_number[~there][:5], e.acked_source[~there][:5], strict=True)
+            for n, s in zip(e.acked_number[missing][:5], e.acked_source[missing][:5], strict=True)
         ],
     )
     numbers, counts = np.unique(e.input.number, return_counts=True)
@@ -105,6 +100,21 @@ def _ledger(e: Evidence) -> _Found:
     known = np.concatenate([e.acked_number, np.fromiter(e.indeterminate, np.int64, len(e.indeterminate))])
     strange = np.setdiff1d(numbers, known)
     yield "ledger", len(strange), [f"event {n} was never sent" for n in strange[:_EXAMPLES]]
+
+
+def _in_its_place(e: Evidence) -> NDArray[np.bool_]:
+    """Which acknowledged events are where the brokers said."""
+    if not len(e.input.source):
+        return np.zeros(len(e.acked_source), np.bool_)
+    at = np.minimum(np.searchsorted(e.input.source, e.acked_source), len(e.input.source) - 1)
+    found: NDArray[np.bool_] = (e.input.source[at] == e.acked_source) & (e.input.number[at] == e.acked_number)
+    return found
+
+
+def _in_its_partition(e: Evidence) -> NDArray[np.bool_]:
+    """Which acknowledged events are anywhere in their partition."""
+    present = key_of(e.input.partition, e.input.number)
+    return np.isin(key_of(e.acked_source >> 48, e.acked_number), present)
 
 
 def _conserved(source: Input, out: Outputs) -> _Found:
@@ -236,8 +246,13 @@ def _median(samples: list[Sample], what: str) -> float:
     return float(np.median([getattr(sample, what) for sample in samples]))
 
 
+def _offset(source: NDArray[np.int64]) -> NDArray[np.int64]:
+    return source & (1 << 48) - 1
+
+
 def _place(source: Any) -> str:
-    return f"{int(source) >> 48}:{int(source) & (1 << 48) - 1}"
+    partition, offset = int(source) >> 48, int(source) & (1 << 48) - 1
+    return f"{partition}:{'?' if offset == UNTOLD else offset}"
 
 
 def _places(sources: NDArray[np.int64]) -> list[str]:

@@ -8,9 +8,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["REJECTED", "SCORED", "Evidence", "Input", "Manifest", "Outputs", "Sample", "key_of"]
+__all__ = ["REJECTED", "SCORED", "UNTOLD", "Evidence", "Input", "Manifest", "Outputs", "Sample", "key_of"]
 
 SCORED, REJECTED = 0, 1
+UNTOLD = (1 << 48) - 1
+"""The offset of an event that is acknowledged, in its partition, at a place of which the producer was not told."""
 
 
 def key_of(partition: NDArray[Any], offset: NDArray[Any]) -> NDArray[np.int64]:
@@ -111,7 +113,11 @@ class Sample:
 
 @dataclass
 class Evidence:
-    """One run, read back. ``committed``, ``ends`` are by input partition; ``open_transactions`` names partitions."""
+    """One run, read back.
+
+    ``acked_source`` are positions, the offset of some is UNTOLD. ``committed``, ``ends`` are by input partition;
+    ``open_transactions`` names partitions.
+    """
 
     acked_number: NDArray[np.int64]
     acked_source: NDArray[np.int64]

@@ -18,7 +18,7 @@ from stream_infer.models.loading import load_model
 from stream_infer.scorer import Scorer
 from stream_infer.windows.table import EntityTable
 from tests.chaos.checker import Findings, judge
-from tests.chaos.evidence import Evidence, Input, key_of
+from tests.chaos.evidence import Evidence, Input
 from tests.chaos.reader import OutputReader, Reader, Topics, event_numbers, offsets_of, poison_number
 from tests.chaos.rig import Rig
 
@@ -48,7 +48,7 @@ def gather(rig: Rig) -> Evidence:
     acked = rig.ledger.acked
     return Evidence(
         np.array(acked.number, np.int64),
-        key_of(np.array(acked.partition, np.int64), np.array(acked.offset, np.int64)),
+        acked.source,
         set(rig.ledger.indeterminate),
         _input(rig),
         rig.live.outputs(),

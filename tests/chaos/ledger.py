@@ -1,19 +1,22 @@
-"""A producer that knows what the brokers took: every event is acknowledged at a position, or its fate is open."""
+"""A producer that knows what the brokers took: every event is acknowledged, or its fate is open."""
 
 from __future__ import annotations
 
 import threading
 import time
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 from confluent_kafka import KafkaException, Message, Producer
+from numpy.typing import NDArray
 
 from load.events import HOSTS, pairs
 from load.poison import POISON
+from tests.chaos.evidence import UNTOLD, key_of
 
 __all__ = ["EVENT_ID_DIGITS", "INJECTED_FROM", "Ledger", "event_number", "poison_key"]
 
@@ -37,11 +40,20 @@ def poison_key(number: int) -> bytes:
 
 @dataclass
 class Entries:
-    """Acknowledged events, column by column, and what else is known."""
+    """Acknowledged events, column by column.
+
+    The offset of some is UNTOLD. When an answer is lost and the next batch of the partition is acknowledged, the client
+    concludes that the lost one was taken, too (librdkafka, ``rd_kafka_dr_implicit_ack``): where, it never hears.
+    """
 
     number: array[int] = field(default_factory=lambda: array("q"))
     partition: array[int] = field(default_factory=lambda: array("q"))
     offset: array[int] = field(default_factory=lambda: array("q"))
+
+    @property
+    def source(self) -> NDArray[np.int64]:
+        """The positions as one number each."""
+        return key_of(np.array(self.partition, np.int64), np.array(self.offset, np.int64))
 
 
 class Ledger(threading.Thread):
@@ -49,10 +61,19 @@ class Ledger(threading.Thread):
 
     Event n goes to partition ``n % HOSTS % partitions``. ``acked`` are in the topic for good, ``indeterminate``
     ones may or may not be. ``deadly`` are injected ones that must be rejected although a model could score them.
+    ``client`` are settings of the producer beside its own.
     """
 
     def __init__(
-        self, servers: str, topic: str, partitions: int, rate: float, *, poison: float, seed: int
+        self,
+        servers: str,
+        topic: str,
+        partitions: int,
+        rate: float,
+        *,
+        poison: float,
+        seed: int,
+        client: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(name="ledger", daemon=True)
         self.topic = topic
@@ -66,6 +87,7 @@ class Ledger(threading.Thread):
         self.injected_count = 0
         self.error: BaseException | None = None
         self._servers = servers
+        self._client = dict(client or {})
         self._random = np.random.default_rng(seed)
         self._pending: set[int] = set()
         self._ending = threading.Event()
@@ -139,6 +161,7 @@ class Ledger(threading.Thread):
                 "reconnect.backoff.max.ms": 500,
                 "log_level": 0,
                 "error_cb": self._on_error,
+                **self._client,
             }
         )
 
@@ -187,9 +210,11 @@ class Ledger(threading.Thread):
         if error is not None:
             self.indeterminate.add(number)
             return
+        partition, offset = message.partition(), message.offset()
+        assert partition is not None, "every event is sent to a partition"
         self.acked.number.append(number)
-        self.acked.partition.append(message.partition() or 0)
-        self.acked.offset.append(message.offset() or 0)
+        self.acked.partition.append(partition)
+        self.acked.offset.append(UNTOLD if offset is None else offset)
 
     def _on_error(self, error: Any) -> None:
         if error.fatal():

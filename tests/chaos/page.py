@@ -35,6 +35,8 @@ def page(source: Path = SOURCE) -> str:
 MENDED = {
     1288050481: "mended: a record that was held while a rebalance took its partition back came before rows that were "
     "then skipped (ordinary lane); the same seed has passed since",
+    761376904: "the rig's fault: the client acknowledges an event whose answer was lost when a later one is answered, "
+    "without an offset, which the ledger took for 0; such an event is looked for by its number now",
 }
 """What became of a failed run, by its seed."""
 

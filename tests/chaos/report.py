@@ -11,7 +11,7 @@ from typing import Any, Self
 import confluent_kafka
 
 from tests.chaos.checker import Findings
-from tests.chaos.evidence import REJECTED, SCORED, Evidence
+from tests.chaos.evidence import REJECTED, SCORED, UNTOLD, Evidence
 from tests.chaos.process import ROOT
 from tests.chaos.rig import Rig
 
@@ -98,6 +98,7 @@ def _events(rig: Rig, evidence: Evidence | None) -> dict[str, int]:
     counts = {
         "sent": rig.ledger.sent_count + rig.ledger.injected_count,
         "acked": len(rig.ledger.acked.number),
+        "acked_at_an_untold_place": rig.ledger.acked.offset.count(UNTOLD),
         "indeterminate": len(rig.ledger.indeterminate),
         "scored": 0,
         "rejected": 0,

@@ -10,7 +10,7 @@ import pytest
 
 from stream_infer.records import Text
 from tests.chaos.checker import CHECKS, judge
-from tests.chaos.evidence import REJECTED, SCORED, Evidence, Input, Manifest, Outputs, Sample, key_of
+from tests.chaos.evidence import REJECTED, SCORED, UNTOLD, Evidence, Input, Manifest, Outputs, Sample, key_of
 from tests.chaos.ledger import event_number, poison_key
 from tests.chaos.manifest import runs_of
 from tests.chaos.reader import event_numbers, poison_number
@@ -157,6 +157,25 @@ def acked_is_not_there(e: Evidence) -> Evidence:
     return replace(e, acked_source=e.acked_source + (np.arange(len(e.acked_source)) == 4))
 
 
+def untold(e: Evidence, *rows: int) -> Evidence:
+    """The producer was not told where these acknowledged events are."""
+    source = e.acked_source.copy()
+    source[list(rows)] = key_of(source[list(rows)] >> 48, np.full(len(rows), UNTOLD))
+    return replace(e, acked_source=source)
+
+
+def untold_and_not_there(e: Evidence) -> Evidence:
+    number = e.acked_number.copy()
+    number[5] = 77
+    return untold(replace(e, acked_number=number, indeterminate=e.indeterminate | {1005}), 5)
+
+
+def untold_and_elsewhere(e: Evidence) -> Evidence:
+    return untold(
+        replace(e, acked_source=e.acked_source + (1 << 48) * (np.arange(len(e.acked_source)) == 5)), 5
+    )
+
+
 def input_has_it_twice(e: Evidence) -> Evidence:
     number = e.input.number.copy()
     number[-1] = number[3]
@@ -202,6 +221,9 @@ PLANTED: list[tuple[str, Callable[[Evidence], Evidence]]] = [
     ("committed", committed_nothing),
     ("transactions", left_open),
     ("ledger", acked_is_not_there),
+    ("ledger", untold_and_not_there),
+    ("ledger", untold_and_elsewhere),
+    ("ledger", lambda e: untold(input_has_it_twice(e), 3)),
     ("ledger", input_has_it_twice),
     ("ledger", never_sent),
     ("resources", leaking("rss_bytes", 1 << 20)),
@@ -213,6 +235,7 @@ PLANTED: list[tuple[str, Callable[[Evidence], Evidence]]] = [
 def test_a_clean_run_passes() -> None:
     assert judge(clean()).counts == {}
     assert judge(leaking("rss_bytes", 0.0)(clean())).counts == {}
+    assert judge(untold(clean(), 3, 4, 50)).counts == {}
 
 
 @pytest.mark.parametrize(("check", "plant"), PLANTED)
