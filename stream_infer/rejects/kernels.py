@@ -7,45 +7,33 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_infer.header_arrays import HeaderArrays
 from stream_infer.kernel import kernel
 
-__all__ = ["INTEGER_BYTES", "Headers", "Shared", "make_headers", "read_schema_ids", "take_bytes"]
+__all__ = ["INTEGER_BYTES", "Shared", "make_headers", "read_schema_ids", "take_bytes"]
 
 INTEGER_BYTES: Final = 20
 """The longest 64-bit integer in decimal."""
 
 _FRAME_BYTES: Final = 5
-_SAID: Final = 3  # stage, error, reason
-_TOPIC: Final = 3
-_NUMBERS: Final = 4  # the first of four: partition, offset, time, schema id
-_SCHEMA_ID: Final = 7
-_FIELDS: Final = 10
+_NUMBERS: Final = 4  # partition, offset, time, schema id
+_SCHEMA_ID: Final = 3
 
 _MINUS, _ZERO = 45, 48  # in ASCII
-
-
-class Headers(NamedTuple):
-    """The columns of a HeaderColumn, each of one type."""
-
-    ends: NDArray[np.int64]
-    names: NDArray[np.uint8]
-    name_ends: NDArray[np.int64]
-    values: NDArray[np.uint8]
-    value_ends: NDArray[np.int64]
-    null: NDArray[np.bool_]
 
 
 class Shared(NamedTuple):
     """What many rejects say.
 
-    ``texts`` are stage, error and reason of each fault, then source topic, model version and time; ``names`` are those
-    of our headers, ``prefix`` what they begin with.
+    ``heads`` is what the JSON object begins with, for each fault; ``labels`` what goes before each of the four numbers,
+    and what ends it. ``name`` is that of our header, ``prefix`` what names of ours begin with.
     """
 
-    texts: NDArray[np.uint8]
-    ends: NDArray[np.int64]
-    names: NDArray[np.uint8]
-    name_ends: NDArray[np.int64]
+    heads: NDArray[np.uint8]
+    head_ends: NDArray[np.int64]
+    labels: NDArray[np.uint8]
+    label_ends: NDArray[np.int64]
+    name: NDArray[np.uint8]
     prefix: NDArray[np.uint8]
 
 
@@ -54,9 +42,9 @@ def make_headers(
     rows: NDArray[np.int64],
     fault: NDArray[np.int64],
     numbers: NDArray[np.int64],
-    own: Headers,
+    own: HeaderArrays,
     shared: Shared,
-    made: Headers,
+    made: HeaderArrays,
 ) -> tuple[int, int, int]:
     """The headers of each reject: the record's ``own`` but for those of our prefix, then ours.
 
@@ -66,31 +54,26 @@ def make_headers(
     entry, name_at, value_at = 0, 0, 0
     for i in range(len(rows)):
         entry, name_at, value_at = _keep(own, rows[i], shared.prefix, made, entry, name_at, value_at)
-        for field in range(_FIELDS):
-            if field == _SCHEMA_ID and numbers[i, _SCHEMA_ID - _NUMBERS] < 0:
-                continue
-            name_at = _append(made.names, name_at, shared.names, shared.name_ends, field)
-            if _NUMBERS <= field <= _SCHEMA_ID:
-                value_at = _append_number(made.values, value_at, numbers[i, field - _NUMBERS])
-            else:
-                text = len(shared.ends) - _SAID  # source topic; behind it model version and time
-                if field < _SAID:
-                    text = fault[i] * _SAID + field
-                elif field > _TOPIC:
-                    text += field - _SCHEMA_ID
-                value_at = _append(made.values, value_at, shared.texts, shared.ends, text)
-            made.name_ends[entry], made.value_ends[entry], made.null[entry] = name_at, value_at, False
-            entry += 1
+        _copy(made.names, name_at, shared.name, 0, len(shared.name))
+        name_at += len(shared.name)
+        value_at = _append(made.values, value_at, shared.heads, shared.head_ends, fault[i])
+        for field in range(_NUMBERS):
+            if field != _SCHEMA_ID or numbers[i, field] >= 0:
+                value_at = _append(made.values, value_at, shared.labels, shared.label_ends, field)
+                value_at = _append_number(made.values, value_at, numbers[i, field])
+        value_at = _append(made.values, value_at, shared.labels, shared.label_ends, _NUMBERS)
+        made.name_ends[entry], made.value_ends[entry], made.null[entry] = name_at, value_at, False
+        entry += 1
         made.ends[i] = entry
     return entry, name_at, value_at
 
 
 @kernel
 def _keep(
-    own: Headers,
+    own: HeaderArrays,
     row: int,
     prefix: NDArray[np.uint8],
-    made: Headers,
+    made: HeaderArrays,
     entry: int,
     name_at: int,
     value_at: int,

@@ -2,54 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.delivery.outgoing import Outgoing
+from stream_infer.header_arrays import HeaderArrays, header_arrays
 from stream_infer.kernel import given
 from stream_infer.log import escaped
 from stream_infer.records import Batch, Blobs, Fault, HeaderColumn, Rejects
-from stream_infer.rejects.kernels import (
-    INTEGER_BYTES,
-    Headers,
-    Shared,
-    make_headers,
-    read_schema_ids,
-    take_bytes,
-)
-from stream_infer.rejects.reject import LONGEST_NAME, LONGEST_REASON, PREFIX
+from stream_infer.rejects.kernels import INTEGER_BYTES, Shared, make_headers, read_schema_ids, take_bytes
+from stream_infer.rejects.reject import LONGEST_NAME, LONGEST_REASON, NAME, PREFIX
 
 __all__ = ["RejectRecords"]
 
-_NAMES = Blobs.of(
-    [
-        f"{PREFIX}{name}".encode()
-        for name in (
-            "stage",
-            "error",
-            "reason",
-            "source_topic",
-            "source_partition",
-            "source_offset",
-            "source_time",
-            "schema_id",
-            "model_version",
-            "time",
-        )
-    ]
+_LABELS = Blobs.of(
+    [b',"source_partition":', b',"source_offset":', b',"source_time":', b',"schema_id":', b"}"]
 )
-_PREFIX = np.frombuffer(PREFIX.encode(), np.uint8)
-_NUMBERS = 4  # of what the headers say: partition, offset, time, schema id
+_NUMBERS = len(_LABELS) - 1
+_NAME, _PREFIX = (np.frombuffer(text.encode(), np.uint8) for text in (NAME, PREFIX))
 _NO_HEADERS = HeaderColumn.of([])
 
 
 class RejectRecords:
-    """Makes the records of a batch's rejects: keys and payloads as they came, and headers that say why.
+    """Makes the records of a batch's rejects: keys and payloads as they came, and a header that says why.
 
     ``framed``: payloads begin with a schema id. ``now_ms`` is the clock.
     """
@@ -62,8 +42,7 @@ class RejectRecords:
         framed: bool,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        self._topic = _bytes(topic)
-        self._model_version = _bytes(model_version[:LONGEST_NAME])
+        self._source = {"source_topic": topic, "model_version": model_version[:LONGEST_NAME]}
         self._framed = framed
         self._now_ms = now_ms
 
@@ -90,16 +69,16 @@ class RejectRecords:
         """The headers of each reject: the record's own but for those of our prefix, then ours."""
         assert (np.diff(rejects.rows) > 0).all()  # else the room made below would not do
         own = batch.headers or _NO_HEADERS
-        said = [_said(*fault) for fault in rejects.faults]
-        common = (self._topic, self._model_version, b"%d" % self._now_ms())
-        longest = max(map(_size, said)) + _size(common) + _NUMBERS * INTEGER_BYTES
+        common = _members({**self._source, "time": self._now_ms()})
+        heads = Blobs.of([b"{%b,%b" % (_said(*fault), common) for fault in rejects.faults])
+        longest = int(np.diff(heads.ends, prepend=0).max()) + len(_LABELS.data) + _NUMBERS * INTEGER_BYTES
         made = _room(own, len(rejects), longest)
         entries, name_end, value_end = make_headers(
             given(rejects.rows, np.int64),
             given(rejects.fault, np.int64),
             given(self._numbers(batch, rejects.rows), np.int64),
-            _arrays(own),
-            _shared([*chain(*said), *common]),
+            header_arrays(own),
+            _shared(heads),
             made,
         )
         return HeaderColumn(
@@ -125,12 +104,12 @@ def schema_ids(batch: Batch, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return ids
 
 
-def _room(own: HeaderColumn, count: int, longest: int) -> Headers:
-    """Arrays for the headers of so many rejects, whose values have at most ``longest`` bytes each beside their own."""
-    entries = len(own.names) + count * len(_NAMES)
-    return Headers(
+def _room(own: HeaderColumn, count: int, longest: int) -> HeaderArrays:
+    """Arrays for the headers of so many rejects, of which ours have at most ``longest`` bytes each."""
+    entries = len(own.names) + count
+    return HeaderArrays(
         np.empty(count, np.int64),
-        np.empty(len(own.names.data) + count * len(_NAMES.data), np.uint8),
+        np.empty(len(own.names.data) + count * len(_NAME), np.uint8),
         np.empty(entries, np.int64),
         np.empty(len(own.values.data) + count * longest, np.uint8),
         np.empty(entries, np.int64),
@@ -138,25 +117,13 @@ def _room(own: HeaderColumn, count: int, longest: int) -> Headers:
     )
 
 
-def _arrays(headers: HeaderColumn) -> Headers:
-    names, values = headers.names, headers.values
-    return Headers(
-        given(headers.ends, np.int64),
-        given(names.data, np.uint8),
-        given(names.ends, np.int64),
-        given(values.data, np.uint8),
-        given(values.ends, np.int64),
-        given(values.null, np.bool_),
-    )
-
-
-def _shared(texts: Sequence[bytes]) -> Shared:
-    column = Blobs.of(texts)
+def _shared(heads: Blobs) -> Shared:
     return Shared(
-        given(column.data, np.uint8),
-        given(column.ends, np.int64),
-        given(_NAMES.data, np.uint8),
-        given(_NAMES.ends, np.int64),
+        given(heads.data, np.uint8),
+        given(heads.ends, np.int64),
+        given(_LABELS.data, np.uint8),
+        given(_LABELS.ends, np.int64),
+        given(_NAME, np.uint8),
         given(_PREFIX, np.uint8),
     )
 
@@ -171,18 +138,20 @@ def _taken(column: Blobs, rows: NDArray[np.int64]) -> Blobs:
 
 
 @lru_cache(maxsize=1024)
-def _said(stage: str, error: str, reason: str) -> tuple[bytes, bytes, bytes]:
-    """A fault as header values."""
-    return (
-        _bytes(stage[:LONGEST_NAME]),
-        _bytes(error[:LONGEST_NAME]),
-        _bytes(escaped(reason, LONGEST_REASON)),
+def _said(stage: str, error: str, reason: str) -> bytes:
+    """A fault as members of a JSON object."""
+    return _members(
+        {
+            "stage": stage[:LONGEST_NAME],
+            "error": error[:LONGEST_NAME],
+            "reason": escaped(reason, LONGEST_REASON),
+        }
     )
 
 
-def _size(texts: Sequence[bytes]) -> int:
-    return sum(map(len, texts))
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "backslashreplace")
+def _members(said: dict[str, str | int]) -> bytes:
+    """What a JSON object has between its braces."""
+    text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))[1:-1]
+    return text.encode(
+        "utf-8", "backslashreplace"
+    )  # half a surrogate pair becomes the escape that JSON has for it

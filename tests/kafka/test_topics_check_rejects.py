@@ -221,7 +221,12 @@ def filled(worker, kafka):
         ],
     )
     write(
-        kafka, topic, [(0, None, b"not a reject", None), (1, None, None, [("stream_infer.stage", b"decode")])]
+        kafka,
+        topic,
+        [
+            (0, None, b"not a reject", None),
+            (1, None, None, [("stream_infer.reject", b'{"stage": "decode"}')]),
+        ],
     )
     write(kafka, topic, [(0, b"k", b"aborted", headers_of(reject(worker, 99)))], commit=False)
     return worker

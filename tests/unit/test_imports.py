@@ -14,12 +14,13 @@ MODULES = {
 }
 
 ADAPTERS = ("avro", "windows", "models", "delivery", "control", "embedded")
-BASE = {"errors", "pairs", "records", "log", "data", "kernel", "intrinsics", "stopwatch"}
+BASE = {"errors", "pairs", "records", "header_arrays", "log", "data", "kernel", "intrinsics", "stopwatch"}
 KNOWS_CONFIG = {"build", "checks", "cli", "docs", "config", "demo"}
 KNOWS_ADAPTERS = {
     "assignment": set(),
     "pace": set(),
     "records": set(),
+    "header_arrays": set(),
     "errors": set(),
     "log": set(),
     "kernel": set(),

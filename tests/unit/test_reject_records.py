@@ -1,5 +1,7 @@
 """Records of rejects: whatever is rejected of a batch, they are what a plain reading of the batch makes of it."""
 
+import json
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from stream_infer.log import escaped
 from stream_infer.records import Batch, Blobs, Fault, HeaderColumn, Rejects
 from stream_infer.rejects import PREFIX, foreign
 from stream_infer.rejects.records import RejectRecords
+from stream_infer.rejects.reject import NAME
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 BYTES = st.none() | st.binary(max_size=40) | st.binary(min_size=4, max_size=8).map(b"\0".__add__)
@@ -48,23 +51,27 @@ def poisoned(draw, headers=HEADERS):
 
 
 def said(batch, row, fault, *, framed):
-    """The headers of one reject, one by one."""
+    """The headers of one reject, ours as what its JSON stands for."""
     value = batch.values[row] or b""
-    found = [
-        ("stage", fault.stage),
-        ("error", fault.error[:100]),
-        ("reason", escaped(fault.reason, 500)),
-        ("source_topic", "events"),
-        ("source_partition", batch.partition[row]),
-        ("source_offset", batch.offset[row]),
-        ("source_time", batch.timestamp_ms[row]),
-        ("schema_id", int.from_bytes(value[1:5], "big")),
-        ("model_version", "7"),
-        ("time", 5),
-    ]
-    has_id = framed and len(value) >= 5 and value[0] == 0
-    ours = [(PREFIX + name, str(text).encode()) for name, text in found if has_id or name != "schema_id"]
-    return foreign(None if batch.headers is None else batch.headers[row]) + ours
+    ours = {
+        "stage": fault.stage,
+        "error": fault.error[:100],
+        "reason": escaped(fault.reason, 500),
+        "source_topic": "events",
+        "source_partition": batch.partition[row],
+        "source_offset": batch.offset[row],
+        "source_time": batch.timestamp_ms[row],
+        "model_version": "7",
+        "time": 5,
+    }
+    if framed and len(value) >= 5 and value[0] == 0:
+        ours["schema_id"] = int.from_bytes(value[1:5], "big")
+    return [*foreign(None if batch.headers is None else batch.headers[row]), (NAME, ours)]
+
+
+def read(headers):
+    """Headers as ``said`` has them."""
+    return [(name, json.loads(value) if name == NAME else value) for name, value in headers]
 
 
 @given(poisoned(), st.booleans())
@@ -76,7 +83,9 @@ def test_records_are_those_of_the_batch_with_headers_that_say_why(drawn, framed)
     assert list(outgoing.values) == [batch.values[row] for row in rows]
     assert outgoing.keys_of() == [batch.keys[row] for row in rows]
     assert outgoing.partition.tolist() == batch.partition[rows].tolist()
-    assert outgoing.headers_of() == [said(batch, row, fault, framed=framed) for row, fault in found]
+    assert list(map(read, outgoing.headers_of())) == [
+        said(batch, row, fault, framed=framed) for row, fault in found
+    ]
 
 
 @given(poisoned(headers=st.just([])))
@@ -84,7 +93,7 @@ def test_a_batch_without_headers(drawn):
     batch, found = drawn
     column = RejectRecords("events", "7", framed=True, now_ms=lambda: 5).headers(batch, Rejects.of(found))
 
-    assert [column[i] for i in range(len(found))] == [said(batch, *one, framed=True) for one in found]
+    assert [read(column[i]) for i in range(len(found))] == [said(batch, *one, framed=True) for one in found]
 
 
 def test_a_name_that_is_no_text_stays_as_it_came():
@@ -98,7 +107,7 @@ def test_a_name_that_is_no_text_stays_as_it_came():
         batch, Rejects.of([(0, Fault("a", "b", "c"))])
     )
 
-    assert list(column.names)[:2] == [b"\xff\xfe", b"stream_infer.stage"]
+    assert list(column.names) == [b"\xff\xfe", NAME.encode()]
 
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 10_000), FAULTS), max_size=8), max_size=4))

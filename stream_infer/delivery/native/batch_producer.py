@@ -15,7 +15,6 @@ from stream_infer.delivery.native.give_kernel import (
     NONE_LEFT,
     NOTHING_CAME,
     QUEUE_FULL,
-    HeaderArrays,
     Records,
     Reports,
     order_by_partition,
@@ -27,6 +26,7 @@ from stream_infer.delivery.native.handle import handle_of
 from stream_infer.delivery.native.library import Library
 from stream_infer.delivery.native.message import MESSAGE_WORDS
 from stream_infer.delivery.outgoing import Outgoing
+from stream_infer.header_arrays import header_arrays
 from stream_infer.kernel import given
 from stream_infer.records import HeaderColumn
 
@@ -109,8 +109,8 @@ class BatchProducer:
         calls, handle = self._library.calls, self.topic_handle(topic)
         if outgoing.headers is not None:
             words = np.zeros((_ARGUMENTS + 1) * MESSAGE_WORDS, np.int64)
-            headers = _header_arrays(outgoing.headers, outgoing.passed)
-            produce_with_headers(calls, self._client, handle, records, headers, chosen, words)
+            headers, passed = header_arrays(outgoing.headers), _passed(outgoing.headers, outgoing.passed)
+            produce_with_headers(calls, self._client, handle, records, headers, passed, chosen, words)
             return
         starts = np.empty(int(records.partition.max(initial=-1)) + 3, np.int64)
         order = np.empty(len(chosen), np.int64)
@@ -156,20 +156,11 @@ def _records(outgoing: Outgoing) -> Records:
     )
 
 
-def _header_arrays(headers: HeaderColumn, passed: frozenset[bytes] | None) -> HeaderArrays:
-    if passed is None:
-        wanted = np.ones(len(headers.names), np.bool_)
-    else:
-        wanted = np.array([(name or b"").lower() in passed for name in headers.names], np.bool_)
-    return HeaderArrays(
-        given(headers.ends, np.int64),
-        given(headers.names.data, np.uint8),
-        given(headers.names.ends, np.int64),
-        given(headers.values.data, np.uint8),
-        given(headers.values.ends, np.int64),
-        given(headers.values.null, np.bool_),
-        given(wanted, np.bool_),
-    )
+def _passed(headers: HeaderColumn, names: frozenset[bytes] | None) -> NDArray[np.bool_]:
+    """Which headers are to be written: those of these names, or all."""
+    if names is None:
+        return given(np.ones(len(headers.names), np.bool_), np.bool_)
+    return given(np.array([(name or b"").lower() in names for name in headers.names], np.bool_), np.bool_)
 
 
 def _text(found: bytes | None) -> str:

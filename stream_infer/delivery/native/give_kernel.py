@@ -18,6 +18,7 @@ from stream_infer.delivery.native.message import (
     PAYLOAD,
     TOPIC,
 )
+from stream_infer.header_arrays import HeaderArrays
 from stream_infer.kernel import kernel
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "NONE_LEFT",
     "NOTHING_CAME",
     "QUEUE_FULL",
-    "HeaderArrays",
     "Records",
     "Reports",
     "order_by_partition",
@@ -131,18 +131,6 @@ def _put(
         message[at + 1] = ends[number] - start
 
 
-class HeaderArrays(NamedTuple):
-    """The columns of a HeaderColumn, and which of its entries are to be written (bool)."""
-
-    ends: NDArray[np.int64]
-    names: NDArray[np.uint8]
-    name_ends: NDArray[np.int64]
-    values: NDArray[np.uint8]
-    value_ends: NDArray[np.int64]
-    null: NDArray[np.bool_]
-    passed: NDArray[np.bool_]
-
-
 @kernel
 def produce_with_headers(
     calls: Calls,
@@ -150,10 +138,14 @@ def produce_with_headers(
     topic: int,
     records: Records,
     headers: HeaderArrays,
+    passed: NDArray[np.bool_],
     order: NDArray[np.int64],
     words: NDArray[np.int64],
 ) -> None:
-    """Queue records one by one, up to the first that finds the queue full; ``words`` is scratch for one."""
+    """Queue records one by one, up to the first that finds the queue full; ``words`` is scratch for one.
+
+    Of their headers only the ``passed`` ones are written.
+    """
     full = False
     message = words[len(words) - MESSAGE_WORDS :]
     for number in order:
@@ -163,7 +155,7 @@ def produce_with_headers(
         row = records.rows[number]
         _put(message, 0, records.values, records.ends, records.null, number)
         _put(message, 2, records.keys, records.key_ends, records.key_null, row)
-        listed = _headers(calls, headers, row)
+        listed = _headers(calls, headers, passed, row)
         _argument(words, 0, _TAG_TOPIC, topic, 0)
         _argument(words, 1, _TAG_PARTITION, records.partition[number], 0)
         _argument(words, 2, _TAG_VALUE, message[0], message[1])
@@ -190,12 +182,12 @@ def _argument(words: NDArray[np.int64], number: int, tag: int, first: int, secon
 
 
 @kernel
-def _headers(calls: Calls, headers: HeaderArrays, row: int) -> Any:
-    """A new list of those headers of a row that are to be written, 0 where there are none."""
+def _headers(calls: Calls, headers: HeaderArrays, passed: NDArray[np.bool_], row: int) -> Any:
+    """A new list of the passed headers of a row, 0 where there are none."""
     entry = headers.ends[row - 1] if row > 0 else np.int64(0)
     listed = np.int64(0)
     while entry < headers.ends[row]:
-        if headers.passed[entry]:
+        if passed[entry]:
             if listed == 0:
                 listed = call_long(calls.headers_new, (headers.ends[row] - entry,))
             name_at = headers.name_ends[entry - 1] if entry > 0 else np.int64(0)
