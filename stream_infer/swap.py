@@ -17,8 +17,8 @@ from stream_infer.model_registry.registry import ModelVersion
 from stream_infer.models.loading import LoadedModel
 from stream_infer.probe import Unfit, flips
 from stream_infer.scorer import Scorer
+from stream_infer.stages import Stages
 from stream_infer.windows.table import EntityTable
-from stream_infer.worker import Stages
 
 __all__ = ["Candidate", "FixedModel", "ModelSwap"]
 

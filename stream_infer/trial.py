@@ -16,7 +16,7 @@ import numpy as np
 
 from stream_infer.errors import WorkerError
 from stream_infer.records import Batch, Columns
-from stream_infer.worker import Decoder, Scorer
+from stream_infer.stages import Decoder, Scorer
 
 __all__ = ["Trial"]
 

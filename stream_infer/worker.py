@@ -1,7 +1,8 @@
 """The worker: poll -> decode -> window -> score -> judge -> publish -> commit, on one thread.
 
 Read ``run`` and ``turn``, then ``work`` and ``commit``: that is the life of a batch. Whatever goes wrong between two
-commits ends the same way: the delivery is dropped and the partitions go back (partitions.py).
+commits ends the same way: the delivery is dropped and the partitions go back (partitions.py). What a batch goes through
+between poll and commit is in stages.py.
 """
 
 from __future__ import annotations
@@ -9,14 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from confluent_kafka import KafkaException
 from numpy.typing import NDArray
 
-from stream_infer.checkpoint import Checkpoint
 from stream_infer.delivery.delivery import MODEL_UNANSWERED, Delivery, Failures, Undone, error_of
 from stream_infer.delivery.source import InputSource
 from stream_infer.errors import BrokerError, ExhaustedError, ModelServerError, ModelServerGoneError
@@ -25,52 +24,13 @@ from stream_infer.pace import CommitPace
 from stream_infer.partitions import Partitions
 from stream_infer.quarantine import Quarantine
 from stream_infer.records import Batch, Columns, Rejects, Scores
+from stream_infer.stages import Decoded, Stages, Swap
 from stream_infer.stopwatch import Stopwatch
 
-__all__ = ["Decoded", "Decoder", "Observer", "Publisher", "Scorer", "Stages", "Swap", "Worker"]
+__all__ = ["Observer", "Worker"]
 
 _LOG = get_logger(__name__)
 _IDLE_WAIT_S = 0.05
-
-
-class Decoded(Protocol):
-    """What a decoder returns; ``waiting`` are rows whose schema cannot be had now."""
-
-    columns: Columns
-    rejects: Rejects
-    waiting: NDArray[np.int64]
-
-
-class Decoder(Protocol):
-    """Batch -> columns."""
-
-    def decode(self, batch: Batch) -> Decoded:
-        """Decode every row."""
-
-
-class Scorer(Protocol):
-    """Window, score and judge; ``took_s`` says how long the last batch was in each."""
-
-    took_s: dict[str, float]
-
-    def score(
-        self, columns: Columns, partition: NDArray[np.int32], offset: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], Scores, list[Rejects]]:
-        """Score the rows; the first result says which of them have scores."""
-
-    def fresh(
-        self, columns: Columns, partition: NDArray[np.int32], offset: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
-        """Which rows of a replay are not in the state yet."""
-
-
-class Publisher(Protocol):
-    """Writes what the stages made of a batch into the open delivery, and counts it there."""
-
-    def publish(
-        self, batch: Batch, columns: Columns, scores: Scores, rejects: Sequence[Rejects]
-    ) -> tuple[Columns, Scores, list[Rejects]]:
-        """Write all rows; returns them as they were written. Raises Undone when the producer takes no more."""
 
 
 class Observer(Protocol):
@@ -96,27 +56,6 @@ class Observer(Protocol):
 
     def draining(self) -> None:
         """No more input is taken."""
-
-
-class Swap(Protocol):
-    """Whether another model is to be used, and its stages."""
-
-    @property
-    def waits(self) -> bool:
-        """Whether another model is ready."""
-
-    def adopt(self, stages: Stages) -> Stages:
-        """The stages from now on, in the place of these. Called with nothing open and all state written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """What a batch goes through between poll and commit."""
-
-    decoder: Decoder
-    scorer: Scorer
-    publisher: Publisher
-    checkpoint: Checkpoint
 
 
 class Worker:

@@ -27,9 +27,9 @@ from stream_infer.rescore.scored_by import ScoredBy
 from stream_infer.rescore.source import RescoreStart, UpTo
 from stream_infer.service import Service
 from stream_infer.shadow.standing import Standing, Topics
+from stream_infer.stages import Publisher
 from stream_infer.topic_reader import TopicReader
 from stream_infer.warm import Encode
-from stream_infer.worker import Publisher
 
 __all__ = ["Job", "build", "job_config", "scored_by"]
 

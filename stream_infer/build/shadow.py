@@ -41,8 +41,8 @@ from stream_infer.shadow.source import HoldLimits, ShadowSource
 from stream_infer.shadow.standing import KeyOf, Seeker, Standing, Start, Topics
 from stream_infer.shadow.start import PrimaryGuide, Range, ShadowStart
 from stream_infer.shadow.waiting import Waiting
+from stream_infer.stages import Publisher
 from stream_infer.warm import Encode
-from stream_infer.worker import Publisher
 
 __all__ = ["Backtest", "Told", "backtest_config", "build", "shadow_config", "span_of"]
 

@@ -42,12 +42,13 @@ from stream_infer.restore import Restore, StartPolicy
 from stream_infer.sandbox import Sandbox, SandboxLimits
 from stream_infer.scorer import Scorer
 from stream_infer.service import Companion, Service
+from stream_infer.stages import Publisher as AnyPublisher
+from stream_infer.stages import Stages, Swap
 from stream_infer.swap import Candidate, FixedModel, ModelSwap
 from stream_infer.warm import Encode, warm_up
 from stream_infer.watchdog import StallCount, Watchdog
 from stream_infer.windows.table import EntityTable
-from stream_infer.worker import Publisher as AnyPublisher
-from stream_infer.worker import Stages, Swap, Worker
+from stream_infer.worker import Worker
 
 __all__ = ["Assembly", "build"]
 

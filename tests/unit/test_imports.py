@@ -40,10 +40,11 @@ KNOWS_ADAPTERS = {
     "quarantine": {"attempts", "sandbox"},
     "restore": {"delivery", "assignment", "attempts"},
     "partitions": {"delivery", "assignment", "attempts", "checkpoint", "restore"},
-    "worker": {"delivery", "checkpoint", "pace", "partitions", "publish", "quarantine"},
+    "stages": {"checkpoint"},
+    "worker": {"delivery", "pace", "partitions", "quarantine", "stages"},
     "model_registry": {"models"},  # what it fetches it verifies
     "probe": {"models"},
-    "swap": {"avro", "model_registry", "models", "probe", "scorer", "windows", "worker"},
+    "swap": {"avro", "model_registry", "models", "probe", "scorer", "stages", "windows"},
     "control": set(),
     "observation": {"control", "delivery", "assignment"},
     "shadow": {"delivery", "rejects", "assignment", "restore", "observation", "control"},
