@@ -3,7 +3,8 @@
 what is measured with
     traffic.py events.py     events: real rows under the names of 200 hosts or a million units, made by the million
     autoencoder.py           the model
-    stand.py run.py          a broker, models, topics, and the programs under test
+    stand.py run.py          a broker, models, and the programs under test
+    topics.py                topics filled and counted
     rivals.py peers/         the rivals, each written as its own users would
     check.py                 reads back what a run wrote: each event once, each score equal to a recomputation
     processes.py stages.py   CPU and memory of a tree of processes, who else used the machine; seconds per stage

@@ -10,7 +10,8 @@ import numpy as np
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from numpy.typing import NDArray
 
-from load.stand import Stand, partitions_of
+from load.stand import Stand
+from load.topics import partitions_of
 from stream_infer.avro import schemas
 from stream_infer.avro.decoder import Decoder
 from stream_infer.avro.fields import Fields

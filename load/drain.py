@@ -17,7 +17,8 @@ from load.paced import Beside
 from load.processes import Strangers
 from load.rivals import start
 from load.stages import Stages, stages_between
-from load.stand import Run, Stand, committed_count, end_count, group
+from load.stand import Run, Stand
+from load.topics import committed_count, end_count, group
 from load.traffic import Traffic
 
 __all__ = ["Drain", "drain", "watch"]

@@ -23,7 +23,8 @@ from load.measurement import Measurement
 from load.processes import Strangers
 from load.rivals import start, wait_ready
 from load.stages import Stages, stages_between
-from load.stand import PARTITIONS, Stand
+from load.stand import Stand
+from load.topics import PARTITIONS
 
 __all__ = ["Beside", "Course", "Paced", "course_of", "paced"]
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from confluent_kafka import Producer
 from numpy.typing import NDArray
 
 from load.check import check, messages_of
 from load.drain import watch
-from load.events import HOSTS, pairs
-from load.stand import PARTITIONS, Stand
+from load.events import USUAL
+from load.stand import Stand
+from load.topics import Record, fill, records
 
 __all__ = ["POISON", "Poisoned", "poisoned"]
 
@@ -30,7 +31,6 @@ POISON: tuple[bytes | None, ...] = (
 schema."""
 
 _SEED = 7
-_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def poisoned(stand: Stand, events: int, share: float, **settings: str) -> Poison
     """Work a topic off in which such a share is poison. Raises unless each of it is rejected, and all else scored."""
     topic = stand.topic("poison")
     bad = np.random.default_rng(_SEED).random(events) < share
-    _fill(stand, topic, bad)
+    fill(stand.servers, topic, _records(bad))
     run = stand.worker(topic, **settings)
     try:
         seen = watch(stand, [run], topic, events)
@@ -65,17 +65,10 @@ def poisoned(stand: Stand, events: int, share: float, **settings: str) -> Poison
     return Poisoned(share, rate, seen.cpu_s / (events - seen.began) * 1e6)
 
 
-def _fill(stand: Stand, topic: str, bad: NDArray[np.bool_]) -> None:
-    """Fill a topic as ``Stand.fill`` does, with poison in the place of some events."""
-    producer = Producer(
-        {"bootstrap.servers": stand.servers, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000}
-    )
-    for start in range(0, len(bad), _AT_ONCE):
-        keys, values = pairs(start, min(_AT_ONCE, len(bad) - start))
-        for number, (key, value) in enumerate(zip(keys, values, strict=True), start):
-            payload = POISON[number % len(POISON)] if bad[number] else value
-            producer.produce(topic, payload, key, number % HOSTS % PARTITIONS)
-        producer.flush(60)
+def _records(bad: NDArray[np.bool_]) -> Iterator[Record]:
+    """The usual events, with poison in the place of some."""
+    for number, (key, value, partition) in enumerate(records(USUAL, 0, len(bad))):
+        yield key, POISON[number % len(POISON)] if bad[number] else value, partition
 
 
 def _rejected_ms(stand: Stand, topic: str) -> NDArray[np.int64]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from load.check import check, reader, scored_columns, scored_decoder
 from load.stand import Run, Stand
+from load.topics import end_count
 
 __all__ = ["FAULTS", "Load", "Recovery", "recover"]
 
@@ -139,7 +140,7 @@ def recover(stand: Stand, load: Load, faults: Sequence[str], repeats: int) -> li
     for slot in range(load.workers - 1):
         scene.start(str(slot)).wait_ready()
     order = plan(faults, repeats)
-    events = _Events(stand, scene.topic, load.partitions)
+    events = _Events(stand.servers, scene.topic, load.partitions)
     striking = threading.Thread(target=scene.strike_all, args=(order,))
     command = [sys.executable, "-m", "load.send", stand.servers, scene.topic, str(load.rate)]
     with subprocess.Popen([*command, "3600", str(load.partitions)]) as sender:
@@ -158,10 +159,9 @@ def recover(stand: Stand, load: Load, faults: Sequence[str], repeats: int) -> li
 class _Events:
     """Reads scores as any consumer would, and notes of each when it came and how late."""
 
-    def __init__(self, stand: Stand, topic: str, partitions: int) -> None:
+    def __init__(self, servers: str, topic: str, partitions: int) -> None:
         self._decoder = scored_decoder()
-        self._consumer = reader(stand.servers)
-        self._stand = stand
+        self._consumer = reader(servers)
         self._topic = topic
         self._parts: list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int32]]] = []
         self._count = 0
@@ -180,7 +180,7 @@ class _Events:
 
     def receive_rest(self, deadline: float) -> None:
         """Read until every event of the input is there. Raises RuntimeError when they do not come."""
-        total = self._stand.end_count(self._topic)
+        total = end_count(self._consumer, self._topic)
         while self._count < total:
             self.receive(until=time.monotonic() + 0.2)
             if time.monotonic() > deadline:

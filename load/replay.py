@@ -21,7 +21,8 @@ from confluent_kafka import Consumer, Producer
 
 from load.check import check, messages_of, scored_decoder
 from load.events import SCHEMA, SCHEMA_ID
-from load.stand import PARTITIONS, Stand, committed_count, group
+from load.stand import Stand
+from load.topics import PARTITIONS, committed_count, group
 from stream_infer.delivery.source import batch_of
 from stream_infer.models.dataset import read_dataset
 

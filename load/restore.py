@@ -14,7 +14,8 @@ from load.drain import watch
 from load.measurement import Measurement
 from load.plan import Plan
 from load.processes import Strangers
-from load.stand import PARTITIONS, Run, Stand
+from load.stand import Run, Stand
+from load.topics import PARTITIONS
 from load.traffic import Traffic
 
 __all__ = ["COUNTS", "restores"]

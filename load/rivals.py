@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from load.stand import Run, Stand
+from load.topics import wait_members
 
 __all__ = ["ENVIRONMENTS", "RIVALS", "Rival", "start", "wait_ready"]
 
@@ -83,4 +84,4 @@ def wait_ready(stand: Stand, run: Run, topic: str) -> None:
     if run.name.startswith("worker-"):
         run.wait_ready()
     else:
-        stand.wait_members(topic)
+        wait_members(stand.servers, topic, 1)

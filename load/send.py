@@ -12,7 +12,7 @@ import numpy as np
 from confluent_kafka import Producer
 
 from load.events import HOSTS, pairs
-from load.stand import PARTITIONS
+from load.topics import PARTITIONS
 
 __all__ = ["send"]
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from load.check import Framed, check, messages_of
 from load.replay import events_of, offline_scores, send_events
-from load.stand import PARTITIONS, Run, Stand, committed_count, end_count, group
+from load.stand import Run, Stand
+from load.topics import committed_count, end_count, group
 from stream_infer.avro import schemas
 from stream_infer.avro.decoder import Decoder
 from stream_infer.avro.fields import Fields
@@ -145,7 +146,7 @@ def _backtest(stand: Stand, topic: str, candidate: Path) -> tuple[float, float]:
             raise RuntimeError(f"the backtest does not end\n{run.text()[-2000:]}")
         with suppress(OSError, KafkaException):  # it has just ended; its topic is not there yet
             now_s = run.cpu_s()
-            began_s = began_s or (now_s if end_count(watcher, written, range(PARTITIONS)) else 0.0)
+            began_s = began_s or (now_s if end_count(watcher, written) else 0.0)
         time.sleep(0.05)
     watcher.close()
     run.wait(1)

@@ -7,40 +7,24 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
-
 from load.events import USUAL, training_file
 from load.processes import usage
 from load.run import Run
+from load.topics import PARTITIONS, fill, fill_hidden, group, records, stamp
 from load.traffic import SCHEMA_ID, Traffic
 from stream_infer.embedded import EmbeddedKafka
 from stream_infer.embedded.ports import free_ports
 
-__all__ = [
-    "PARTITIONS",
-    "ModelKind",
-    "Run",
-    "Stand",
-    "committed_count",
-    "end_count",
-    "group",
-    "partitions_of",
-]
+__all__ = ["ModelKind", "Run", "Stand"]
 
-PARTITIONS = 4
 ModelKind = Literal["autoencoder", "forecast"]
 
 _PROGRAM = Path(sys.executable).parent / "stream-infer"
-_FILL_AT_ONCE = 20_000
-_MEMBERS_S = 120.0
-_HIDDEN_S = 600
 
 
 class Stand:
@@ -104,7 +88,7 @@ class Stand:
     def topic(
         self, name: str, partitions: int = PARTITIONS, traffic: Traffic = USUAL, source: str | None = None
     ) -> str:
-        """Make the four topics of a new deployment; returns the input topic. The worker's group is ``group``'s.
+        """Make the four topics of a new deployment; returns the input topic. The worker's group is ``topics.group``'s.
 
         ``source``: a model and an alias to follow, in the place of the model.
         """
@@ -112,7 +96,7 @@ class Stand:
         self._traffic[topic] = traffic
         self._config(topic).write_text(self._toml(topic, source))
         self.call("topics", "create", "-c", self._config(topic), "--input-partitions", str(partitions))
-        self._stamp(f"{topic}.scored")
+        stamp(self.servers, f"{topic}.scored")
         return topic
 
     def kill_broker(self, node: int) -> None:
@@ -129,34 +113,13 @@ class Stand:
             return None
         return sum(usage(pid).cpu_s for pid in self._kafka.pids.values())
 
-    def end_count(self, topic: str) -> int:
-        """Events of an input topic."""
-        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": "ends"})
-        try:
-            return end_count(consumer, topic, partitions_of(consumer, topic))
-        finally:
-            consumer.close()
-
     def fill(self, topic: str, events: int, start: int = 0) -> None:
         """Put events into a topic; the partition is the entity's number."""
-        self._produce(Producer(self._filler()), topic, events, start)
+        fill(self.servers, topic, records(self._traffic[topic], start, events))
 
     def fill_hidden(self, topic: str, events: int) -> Callable[[], None]:
-        """Put events into a topic that nobody sees, all of them at once, until what is returned is called.
-
-        One partition's records are followed by the marker of the transaction: offsets end one later.
-        """
-        producer = Producer(
-            {
-                **self._filler(),
-                "transactional.id": f"filler-{topic}",
-                "transaction.timeout.ms": _HIDDEN_S * 1000,
-            }
-        )
-        producer.init_transactions()
-        producer.begin_transaction()
-        self._produce(producer, topic, events, 0)
-        return lambda: producer.commit_transaction(60)
+        """Put events into a topic that nobody sees, all of them at once, until what is returned is called."""
+        return fill_hidden(self.servers, topic, records(self._traffic[topic], 0, events))
 
     def worker(self, topic: str, cores: Sequence[int] = (), **environment: str) -> Run:
         """Start the worker on a topic; settings as SECTION__KEY=value."""
@@ -209,24 +172,6 @@ class Stand:
         arguments = [self.servers, topic, group(topic), self.model_of(traffic), self._schema(traffic)]
         return self._started(Run(self.folder, f"{program}-{topic}", [*command, *arguments], {}))
 
-    def wait_members(self, topic: str, count: int = 1) -> None:
-        """Wait until a topic's group has so many members, and each has partitions."""
-        admin = AdminClient({"bootstrap.servers": self.servers})
-        deadline = time.monotonic() + _MEMBERS_S
-        while True:
-            try:
-                found = admin.describe_consumer_groups([group(topic)])[group(topic)].result(10)
-                shares = [len(member.assignment.topic_partitions) for member in found.members]
-                stable = found.state is ConsumerGroupState.STABLE
-            except KafkaException:
-                shares, stable = [], False  # there is no such group yet
-            # Some assignors write shares that only they can read.
-            if sum(share > 0 for share in shares) == count or (stable and shares == [0] * count):
-                return
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{topic}: {shares} partitions, {count} members were wanted")
-            time.sleep(0.2)
-
     def call(self, *arguments: Any, **environment: str) -> None:
         """Run a command of stream-infer. Raises RuntimeError with what it said."""
         done = subprocess.run(
@@ -239,35 +184,9 @@ class Stand:
         if done.returncode:
             raise RuntimeError(f"stream-infer {arguments[0]} failed:\n{done.stderr[-3000:]}")
 
-    def _stamp(self, topic: str) -> None:
-        """Let the broker say when a record was written: some programs pass the input's time on."""
-        resource = ConfigResource(
-            ResourceType.TOPIC,
-            topic,
-            incremental_configs=[
-                ConfigEntry(
-                    "message.timestamp.type", "LogAppendTime", incremental_operation=AlterConfigOpType.SET
-                )
-            ],
-        )
-        admin = AdminClient({"bootstrap.servers": self.servers})
-        admin.incremental_alter_configs([resource])[resource].result(30)
-
     def _started(self, run: Run) -> Run:
         self._closing.callback(run.stop)
         return run
-
-    def _filler(self) -> dict[str, Any]:
-        return {"bootstrap.servers": self.servers, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000}
-
-    def _produce(self, producer: Producer, topic: str, events: int, start: int) -> None:
-        traffic = self._traffic[topic]
-        for at in range(start, start + events, _FILL_AT_ONCE):
-            count = min(_FILL_AT_ONCE, start + events - at)
-            partitions = traffic.partitions(at, count, PARTITIONS)
-            for key, value, partition in zip(*traffic.pairs(at, count), partitions, strict=True):
-                producer.produce(topic, value, key, partition)
-            producer.flush(60)
 
     def _make_model(self, traffic: Traffic) -> Path:
         folder = self.folder / f"model-{traffic.form}-{traffic.width}"
@@ -317,27 +236,3 @@ class Stand:
         for section, values in sections.items():
             lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
         return "\n".join(lines) + "\n"
-
-
-def group(topic: str) -> str:
-    """The consumer group of a deployment."""
-    return topic.removesuffix(".events")
-
-
-def partitions_of(consumer: Consumer, topic: str) -> list[int]:
-    """The partitions of a topic."""
-    return sorted(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-
-
-def end_count(consumer: Consumer, topic: str, partitions: Iterable[int] = range(PARTITIONS)) -> int:
-    """Records of a topic, transaction markers included."""
-    return sum(consumer.get_watermark_offsets(TopicPartition(topic, p), 10)[1] for p in partitions)
-
-
-def committed_count(consumer: Consumer, topic: str) -> int:
-    """Events that the consumer's group has committed; 0 while that is in doubt."""
-    try:
-        found = consumer.committed([TopicPartition(topic, p) for p in range(PARTITIONS)], 5)
-    except KafkaException:
-        return 0
-    return sum(max(0, tp.offset) for tp in found)

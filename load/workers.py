@@ -16,6 +16,7 @@ from load.measurement import Measurement
 from load.plan import Plan
 from load.processes import Strangers
 from load.stand import Stand
+from load.topics import wait_members
 
 __all__ = ["COUNTS", "workers"]
 
@@ -37,7 +38,7 @@ def _together(stand: Stand, plan: Plan, count: int) -> Measurement:
     ]
     for run in runs:
         run.wait_ready()
-    stand.wait_members(topic, count)
+    wait_members(stand.servers, topic, count)
     show = stand.fill_hidden(topic, plan.events)
     strangers = Strangers()
     show()
