@@ -8,7 +8,7 @@ starts at. So a commit stays small however many entities there are.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -57,15 +57,24 @@ class Checkpoint:
 
     ``restore_target_s`` bounds the replay when all partitions of this worker are restored at once, by the rows per
     second that the stages were seen to take.
+    ``written`` is told how many states and how many tombstones each commit takes.
     ``expires``: the table forgets idle entities, which needs to know each partition's event time.
     """
 
     def __init__(
-        self, table: _Table, topic: str, interval_s: float, restore_target_s: float, *, expires: bool
+        self,
+        table: _Table,
+        topic: str,
+        interval_s: float,
+        restore_target_s: float,
+        written: Callable[[int, int], None],
+        *,
+        expires: bool,
     ) -> None:
         self._table = table
         self._topic = topic
         self._restore_target_s = restore_target_s
+        self._written = written
         self._expires = expires
         self._pace = FlushPace(interval_s)
         self._rows_per_s = 0.0
@@ -86,18 +95,20 @@ class Checkpoint:
         """Write what is due of these partitions; ``everything``: all that fits into one commit."""
         now = time.monotonic()
         budget = max(1, _BYTES_PER_COMMIT // self._table.record_bytes)
+        states = tombstones = 0
         replay_rows = int(self._restore_target_s * self._rows_per_s) // max(1, len(positions))
         for partition, position in positions.items():
             self._pace.note(now, partition, position)
             due = self._pace.due_before(now, partition, position, replay_rows or position)
             before = position if everything else due
-            written = self._flush(outbox, partition, position, before, budget)
-            budget -= written
-            written += self._expire(outbox, partition)
-            if written or partition not in self._marked:
+            flushed = self._flush(outbox, partition, position, before, budget - states)
+            expired = self._expire(outbox, partition)
+            states, tombstones = states + flushed, tombstones + expired
+            if flushed or expired or partition not in self._marked:
                 marker = Marker(self._table.replay_from(partition, position), position)
                 outbox.write(self._topic, marker.pack(), MARKER_KEY, partition)
                 self._marked.add(partition)
+        self._written(states, tombstones)
 
     def forget(self, partitions: Iterable[int]) -> None:
         """These partitions are read again from the state topic, or are no longer ours."""

@@ -106,6 +106,7 @@ class Assembly:
             config.state.topic,
             config.state.flush_interval_s,
             config.state.restore_target_s,
+            self.metrics.flushed,
             expires=config.state.idle_ttl_s > 0,
         )
         partitions = self._partitions(delivery, checkpoint)

@@ -275,7 +275,7 @@ class Metrics:
         self._set("state_entities", entity_count)
         self._set("state_bytes", bytes_count)
 
-    def flushed(self, entity_count: int, expired_count: int = 0) -> None:
+    def flushed(self, entity_count: int, expired_count: int) -> None:
         """Count entity states written, and idle ones given a tombstone."""
         self._inc("state_flushed_total", entity_count)
         self._inc("state_expired_total", expired_count)

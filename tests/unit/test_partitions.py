@@ -103,7 +103,7 @@ class Member:
             StartPolicy("earliest", "stop"),
             lambda *_: None,
         )
-        checkpoint = Checkpoint(self.table, "state", 10.0, 5.0, expires=False)
+        checkpoint = Checkpoint(self.table, "state", 10.0, 5.0, lambda *_: None, expires=False)
         self.partitions = Partitions(
             self.broker,
             self.broker,
