@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Self
 
@@ -76,44 +76,8 @@ class Pairs:
         values["contributions"] = lambda row: look_up(int(at[row]))
         return type(self)(**values)
 
-    @staticmethod
-    def concat(parts: Iterable[Pairs]) -> Pairs:
-        """All rows of all parts, end to end. There must be one part at least."""
-        parts = list(parts)
-        if len(parts) == 1:
-            return parts[0]
-        values: dict[str, Any] = {}
-        for field in fields(Pairs):
-            columns = [getattr(part, field.name) for part in parts]
-            if isinstance(columns[0], np.ndarray):
-                values[field.name] = np.concatenate(columns)
-        for name in ("entity", "versions"):
-            tables = [getattr(part, name) for part in parts]
-            codes = [getattr(part, f"{name}_code") for part in parts]
-            values[name], values[f"{name}_code"] = _joined(tables, codes)
-        values["names"] = {version: name for part in parts for version, name in part.names.items()}
-        starts = np.cumsum([0, *map(len, parts)])
-
-        def contributions(row: int) -> Contributions:
-            part = int(np.searchsorted(starts, row, side="right")) - 1
-            return parts[part].contributions(row - int(starts[part]))
-
-        return Pairs(**values, contributions=contributions)
-
 
 def relative(score: _Floats, threshold: _Floats) -> _Floats:
     """Score over threshold: 1 is where an anomaly begins. The score itself where the threshold is not positive."""
     good = np.isfinite(threshold) & (threshold > 0)
     return np.divide(score, threshold, out=score.copy(), where=good)
-
-
-def _joined(
-    tables: Sequence[tuple[Any, ...]], codes: Sequence[NDArray[np.int64]]
-) -> tuple[tuple[Any, ...], NDArray[np.int64]]:
-    """One table of all values, and the codes in it."""
-    place: dict[Any, int] = {}
-    moved = []
-    for table, code in zip(tables, codes, strict=True):
-        to = np.array([place.setdefault(value, len(place)) for value in table], np.int64)
-        moved.append(to[code] if len(code) else code)
-    return tuple(place), np.concatenate(moved)

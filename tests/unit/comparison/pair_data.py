@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields, replace
+
 import numpy as np
 
-from stream_infer.comparison.pairs import Pairs, Versions
+from stream_infer.comparison.pairs import Contributions, Pairs, Versions
 
 ENTITIES = tuple(f"machine-{number}" for number in range(7))
 VERSIONS = (Versions("shadow", "p1", "s1"), Versions("shadow", "p2", "s1"))
@@ -40,9 +43,20 @@ def made(seed: int, count: int = 400, partition: int = 0, first: int = 0, *, lab
         shadow_error=np.where(np.isnan(shadow), "gone", "").astype(object),
         label=label,
         names={"p1": "smd", "s1": "smd"},
-        contributions=lambda row: ((("cpu", 0.75), ("load", 0.25)), (("load", 1.0),)),
+        contributions=contributions,
     )
 
 
 def judged(score: np.ndarray, threshold: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(score), -1, score >= threshold).astype(np.int8)
+
+
+def contributions(row: int) -> Contributions:
+    return (("cpu", 0.75), ("load", 0.25)), (("load", 1.0),)
+
+
+def joined(parts: Sequence[Pairs]) -> Pairs:
+    """All rows of pairs that were ``made``, end to end: they have their tables and contributions in common."""
+    columns = [field.name for field in fields(Pairs) if isinstance(getattr(parts[0], field.name), np.ndarray)]
+    values = {name: np.concatenate([getattr(part, name) for part in parts]) for name in columns}
+    return replace(parts[0], **values, contributions=contributions)

@@ -9,7 +9,7 @@ from stream_infer.comparison.ledger import Cell, Ledger, Windows
 from stream_infer.comparison.pairs import Pairs
 from stream_infer.comparison.segments import Segments
 from stream_infer.comparison.statistics import Statistics
-from tests.unit.comparison.pair_data import ENTITIES, VERSIONS, made
+from tests.unit.comparison.pair_data import ENTITIES, VERSIONS, joined, made
 
 RULES = {"odd": ("machine-[135]",), "none": ("x*",)}
 WINDOWS = Windows(block_s=600, minutes=30, hours=5, blocks=40)
@@ -42,7 +42,7 @@ def plain() -> dict:
 
 
 def test_a_cell_is_the_statistics_of_its_rows(plain):
-    pairs = Pairs.concat(batches(0, 10) + batches(1, 20))
+    pairs = joined(batches(0, 10) + batches(1, 20))
     found, exact = plain["total", VERSIONS[0], "all", 0], Statistics.of(pairs.take(pairs.versions_code == 0))
     assert (found.tally, found.first_ms, found.last_ms) == (exact.tally, exact.first_ms, exact.last_ms)
     assert found.names == {"p1": "smd", "s1": "smd"}
@@ -61,7 +61,7 @@ def test_a_cell_is_the_statistics_of_its_rows(plain):
 def test_the_order_of_partitions_and_the_size_of_batches_do_not_matter(plain):
     mixed = ledger()
     for first, second in zip(batches(0, 10), batches(1, 20), strict=True):
-        both = Pairs.concat([second, first])
+        both = joined([second, first])
         for part in np.array_split(np.arange(len(both)), 7):
             mixed.add(both.take(part))
 
@@ -72,13 +72,13 @@ def test_records_that_come_twice_in_one_batch_count_once(plain):
     """Faust hands over the first records of a partition twice when it is sent back after a recovery."""
     book = ledger()
     for pairs in batches(0, 10) + batches(1, 20):
-        book.add(Pairs.concat([pairs.take(np.arange(3)), pairs, pairs.take(np.arange(100, 140))]))
+        book.add(joined([pairs.take(np.arange(3)), pairs, pairs.take(np.arange(100, 140))]))
 
     assert flat(book) == plain
 
 
 def test_only_the_newest_windows_are_kept(plain):
-    pairs = Pairs.concat(batches(0, 10) + batches(1, 20))
+    pairs = joined(batches(0, 10) + batches(1, 20))
     for window in ("minute", "hour", "block"):
         span_ms = WINDOWS.span_ms(window)
         for code, of in enumerate(VERSIONS):
