@@ -76,7 +76,8 @@ def stamp(servers: str, topic: str) -> None:
             )
         ],
     )
-    AdminClient({"bootstrap.servers": servers}).incremental_alter_configs([resource])[resource].result(30)
+    admin = AdminClient({"bootstrap.servers": servers})  # it must live until it has answered
+    admin.incremental_alter_configs([resource])[resource].result(30)
 
 
 def wait_members(servers: str, topic: str, count: int) -> None:
