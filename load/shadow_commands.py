@@ -26,6 +26,13 @@ __all__ = ["beside_command", "shadow_command", "verdicts_command"]
 _CONSOLE = Console()
 _TURN_S = 5.0
 _DYING_TURN_S = 45.0
+_BESIDE = {
+    "p50_ms": "p50 ms",
+    "p99_ms": "p99 ms",
+    "events_per_s": "events/s",
+    "broker_us": "broker, CPU us/event",
+    "worker_us": "worker, CPU us/event",
+}
 _DATA = click.option(
     "--data", type=click.Path(exists=True, path_type=Path), required=True, help="Parquet with a test split."
 )
@@ -103,7 +110,7 @@ def beside_command(
             _say(f"beside a shadow: {misery}")
             turn_s = seconds or (_DYING_TURN_S if misery in DYING else _TURN_S)
             found.append(beside(stand, misery, seconds=turn_s, **plan))
-            _show_beside(found[-1:])
+            _show_beside(found[-1])
             _write(out, {"apart": is_apart, "beside": [asdict(one) for one in found]})
 
 
@@ -121,43 +128,18 @@ def _show_planted(found: Sequence[Planted], equal: Equal) -> None:
     _CONSOLE.print(str(equal))
 
 
-def _show_beside(found: Sequence[Beside]) -> None:
-    """Medians of the turns and their spread, alone → beside."""
-    heads = (
-        "shadow",
-        "restarts as",
-        "turns",
-        "p50 ms",
-        "p99 ms",
-        "change",
-        "events/s",
-        "change",
-        "broker us",
-        "worker us",
-    )
-    names = ("p50_ms", "p99_ms", "events_per_s", "broker_us", "worker_us")
-    table = Table(*heads, "drain", "others", title="the worker, alone → beside; CPU an event")
-    for one in found:
-        alone, together = (
-            [_spread(one.values(name, beside=which)) for name in names] for which in (False, True)
-        )
-        p50, p99, rate, *cpu = (f"{before} → {after}" for before, after in zip(alone, together, strict=True))
-        drain = "" if one.drain_change is None else f"{one.drain_change:+.1%}"
-        turns = str(len(one.values("p99_ms", beside=True)))
-        changes = [f"{one.change(name):+.1%}" for name in ("p99_ms", "events_per_s")]
-        table.add_row(
-            one.misery,
-            one.orchestrator or "",
-            turns,
-            p50,
-            p99,
-            changes[0],
-            rate,
-            changes[1],
-            *cpu,
-            drain,
-            f"{one.strangers:.0%}",
-        )
+def _show_beside(one: Beside) -> None:
+    """Medians of the turns and their spread."""
+    pauses = f", pauses before restarts: {one.orchestrator}" if one.orchestrator else ""
+    turns = len(one.values("p99_ms", beside=True))
+    title = f"{one.misery}{pauses}; {turns} turns each, others took {one.strangers:.0%}"
+    table = Table("", "alone", "beside", "change", title=title)
+    for name, head in _BESIDE.items():
+        alone, together = (_spread(one.values(name, beside=which)) for which in (False, True))
+        table.add_row(head, alone, together, f"{one.change(name):+.1%}")
+    if one.drain_change is not None:
+        alone, together = (_spread(rates) for rates in zip(*one.drains, strict=True))
+        table.add_row("drain, events/s", alone, together, f"{one.drain_change:+.1%}")
     _CONSOLE.print(table)
 
 
