@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 from stream_infer.embedded import EmbeddedKafka
 from stream_infer.embedded.versions import LATEST
 from stream_infer.errors import StreamInferError
+from tests.chaos.broker_logs import BrokerLogs
 from tests.chaos.proxy import Network
 
 __all__ = ["NODES", "Cluster", "java_hash"]
@@ -72,6 +73,10 @@ class Cluster:
     def version(self) -> str:
         """Of Kafka."""
         return self.kafka.version
+
+    def logs(self) -> BrokerLogs:
+        """What the brokers log from now on."""
+        return BrokerLogs(self.kafka.data_dir / "logs")
 
     def kill(self, node: int) -> None:
         """End a broker as kill -9 does."""

@@ -50,6 +50,8 @@ def compact(report: dict[str, Any]) -> dict[str, Any]:
     """What is kept of one report; of an error, its last line; of a violation, an example."""
     run = {name: report[name] for name in _KEPT}
     lines = [line for line in report["error"].splitlines() if line.strip()]
+    if "markers_left_out" in report:  # reports have not always said so
+        run["markers_left_out"] = report["markers_left_out"]
     run["error"] = _FOLDER.sub(r"\1/", lines[-1])[:_LONGEST_ERROR] if lines else ""
     run["examples"] = {check: examples[:1] for check, examples in report["examples"].items()}
     return run

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import confluent_kafka
 
+from tests.chaos.broker_logs import told
 from tests.chaos.checker import Findings
 from tests.chaos.evidence import REJECTED, SCORED, UNTOLD, Evidence
 from tests.chaos.process import ROOT
@@ -22,7 +23,8 @@ __all__ = ["Report"]
 class Report:
     """One run. ``error`` is what kept it from its end, if anything; times are wall clock seconds.
 
-    ``endings`` are the last words of workers that ended by themselves.
+    ``endings`` are the last words of workers that ended by themselves. ``markers_left_out`` are partitions that the
+    brokers completed transactions without, and how often (``broker_logs``): what a run lost or doubled there is theirs.
     """
 
     scenario: str
@@ -44,6 +46,7 @@ class Report:
     mutant: str = ""
     stalls: list[str] = field(default_factory=list)
     endings: dict[str, int] = field(default_factory=dict)
+    markers_left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -77,6 +80,7 @@ class Report:
             rig.options.mutant,
             rig.stalls,
             dict(rig.endings),
+            rig.broker_logs.markers_left_out(),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -86,6 +90,7 @@ class Report:
     def line(self) -> str:
         """The run in a line."""
         found = f"FAILED {self.violations} {self.error[-400:]}" if not self.passed else "passed"
+        found += f" ({told(self.markers_left_out)})" if self.markers_left_out else ""
         events = self.events
         return (
             f"{found}: {sum(self.faults.values())} faults, {events['acked']} acked, {events['scored']} scored, "

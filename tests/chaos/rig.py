@@ -71,6 +71,7 @@ class Rig:
             seed=options.seed,
         )
         self.live = OutputReader(cluster.servers, self.topics)
+        self.broker_logs = cluster.logs()
         self.began_s = 0.0
         self._deadline_s = 0.0
         self._sampled_s = 0.0

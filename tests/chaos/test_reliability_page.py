@@ -39,7 +39,12 @@ def test_the_page_is_what_the_json_says() -> None:
 
 
 def test_a_failed_run_stays_and_is_named(tmp_path: Path) -> None:
-    bad = {"passed": False, "violations": {"lost": 3}, "examples": {"lost": ["0:17", "0:18"]}}
+    bad = {
+        "passed": False,
+        "violations": {"lost": 3},
+        "examples": {"lost": ["0:17", "0:18"]},
+        "markers_left_out": {"app.scored-0": 2},
+    }
     for seed, changes in (
         (1, {}),
         (2, bad),
@@ -49,10 +54,12 @@ def test_a_failed_run_stays_and_is_named(tmp_path: Path) -> None:
     (tmp_path / "all.json").write_text(written(merged([tmp_path])))
     text = page(tmp_path / "all.json")
 
-    assert "| worker-kill | classic | 4.3.1 | abc | 2 | lost: 3 (0:17) |" in text
+    why = "lost: 3 (0:17); brokers left transaction markers out (KAFKA-20734): app.scored-0 (2)"
+    assert f"| worker-kill | classic | 4.3.1 | abc | 2 | {why} |" in text
     assert "| worker-kill | classic | 4.3.1 | abc | 3 | TimeoutError: late\\|r |" in text
     assert "| all | 3 | 60 | 3,000 | 150 | 3 | 0 | 0 | 0 | 2 |" in text
     assert "ended a worker 3 times (5.00 % of all faults)" in text
+    assert "logs of 1 runs, 0 of them with all brokers away at once, found in 1." in text
     assert "| worker kill -9 | classic | abc | 9 | 2.00 | 3.00 | 3.00 |" in text
 
 

@@ -1,0 +1,43 @@
+"""What the brokers' logs say of the one fault of theirs that loses and doubles what they acknowledged."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["BrokerLogs", "told"]
+
+_LEFT_OUT = re.compile(
+    rb"Couldn't find leader endpoint for partitions \S*?[(\[](.*?)[)\]] while trying to send transaction markers for "
+)
+
+
+class BrokerLogs:
+    """The logs in a folder, from where they ended when this was made."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._began = {path: path.stat().st_size for path in folder.glob("*.log")}
+
+    def markers_left_out(self) -> dict[str, int]:
+        """Partitions without a leader that a transaction coordinator took for deleted, and how often (KAFKA-20734).
+
+        It completes the transaction without its marker there. What was committed is then not seen, or what was aborted
+        is committed by the next transaction.
+        """
+        found: Counter[str] = Counter()
+        for path in sorted(self._folder.glob("*.log")):
+            with path.open("rb") as log:
+                log.seek(self._began.get(path, 0))
+                for line in log:
+                    if match := _LEFT_OUT.search(line):
+                        found.update(name.strip() for name in match[1].decode().split(","))
+        return dict(sorted(found.items()))
+
+
+def told(markers_left_out: Mapping[str, int]) -> str:
+    """The same in words."""
+    named = ", ".join(f"{name} ({count})" for name, count in markers_left_out.items())
+    return f"brokers left transaction markers out (KAFKA-20734): {named}"
