@@ -59,7 +59,8 @@ def test_a_failed_run_stays_and_is_named(tmp_path: Path) -> None:
     assert "| worker-kill | classic | 4.3.1 | abc | 3 | TimeoutError: late\\|r |" in text
     assert "| all | 3 | 60 | 3,000 | 150 | 3 | 0 | 0 | 0 | 2 |" in text
     assert "ended a worker 3 times (5.00 % of all faults)" in text
-    assert "logs of 1 runs, 0 of them with all brokers away at once, found in 1." in text
+    assert "in 1 runs, 0 of them with all brokers away at once: it was found in 1 (0 of those)" in text
+    assert "something was lost, doubled or torn in 1." in text
     assert "| worker kill -9 | classic | abc | 9 | 2.00 | 3.00 | 3.00 |" in text
 
 
