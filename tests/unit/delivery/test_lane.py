@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import logging
 import time
 from pathlib import Path
@@ -21,6 +23,8 @@ from stream_infer.delivery.native.intake import NativeIntake
 from stream_infer.delivery.native.library import Library
 from stream_infer.delivery.native.outbox import NativeOutbox
 from stream_infer.delivery.native.refusal import Refusal
+from stream_infer.delivery.outgoing import Outgoing
+from stream_infer.delivery.settings import producer_settings
 from stream_infer.delivery.source import BatchLimits
 from stream_infer.errors import ConfigError
 
@@ -128,3 +132,42 @@ def test_a_producer_is_given_up_without_waiting_for_what_it_holds(name: LaneName
 
 def thread_count() -> int:
     return len(list(Path("/proc/self/task").iterdir()))
+
+
+def used_bytes() -> int:
+    """What the heap has in use; the memory of the process says little, for malloc keeps much of what is freed."""
+
+    class Heap(ctypes.Structure):
+        _fields_ = [(f"field_{number}", ctypes.c_size_t) for number in range(10)]
+
+    gc.collect()
+    libc = ctypes.CDLL(None)
+    libc.mallinfo2.restype = Heap
+    heap = libc.mallinfo2()
+    return int(heap.field_4 + heap.field_7)  # hblkhd, uordblks
+
+
+@pytest.mark.parametrize("name", ["ordinary", "native"])
+def test_nothing_is_left_of_producers_that_were_replaced(name: LaneName) -> None:
+    """Each is given up with megabytes written and queued; the brokers are librdkafka's own, inside the producer."""
+    brokers = {"bootstrap.servers": "", "test.mock.num.brokers": 1, "log_level": 0}
+    outbox = Lane.choose(name).outbox(producer_settings(brokers, {}, "lane", 10_000), 10.0)
+    count = 4_000
+    records = Outgoing.of([bytes(500)] * count, [b"key"] * count, [0] * count, [[]] * count)
+
+    def replace() -> None:
+        outbox.open()
+        outbox.producer.init_transactions(60)
+        outbox.producer.begin_transaction()
+        outbox.write_all("events", records)
+        outbox.flush()
+        outbox.write_all("events", records)
+        outbox.close()
+
+    replace()
+    threads, used = thread_count(), used_bytes()
+    for _ in range(8):
+        replace()
+
+    assert thread_count() <= threads + 2
+    assert used_bytes() < used + 2_000_000
