@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, Message
+from confluent_kafka import Message
 
 from stream_infer.avro.source import SchemaSource
 from stream_infer.comparison.labels import Label, Labels
@@ -20,7 +21,8 @@ from stream_infer.comparison.segments import ALL, Segments
 from stream_infer.comparison.statistics import Count
 from stream_infer.comparison.summary import verdicts
 from stream_infer.comparison.verdict import Criteria
-from stream_infer.demo.records import assigned_consumer, offset_of
+from stream_infer.demo.reading import Reading
+from stream_infer.demo.records import offset_of
 from stream_infer.errors import BrokerError
 from stream_infer.models.dataset import Dataset
 
@@ -29,8 +31,6 @@ __all__ = ["BLOCK_S", "MINIMUM_EVENTS", "Compared", "Comparing"]
 BLOCK_S = 600
 MINIMUM_EVENTS = 10_000
 
-_WAIT_S = 0.2
-_TAKE = 2000
 _ENTITIES = 100
 
 
@@ -51,35 +51,26 @@ class Comparing:
     def __init__(
         self, servers: str, topic: str, partitions: int, schemas: SchemaSource, data: Dataset
     ) -> None:
-        self._servers = servers
         self._topic = topic
-        self._partitions = partitions
+        self._reading = Reading(servers, (topic,), partitions, self._take)
         self._reader = PairReader(schemas)
         labels = _labels(data)
         self._criteria = Criteria(minimum_events=MINIMUM_EVENTS, labelled=labels is not None)
         self._ledger = Ledger(Windows(block_s=BLOCK_S), Segments({}, _ENTITIES))
         self._comparison = Comparison(self._ledger, self._criteria, labels or Labels())
         self._lock = threading.Lock()
-        self._ending = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._error: Exception | None = None
 
     def open(self) -> None:
         """Begin to read."""
-        self._thread = threading.Thread(target=self._run, name="comparing", daemon=True)
-        self._thread.start()
+        self._reading.open()
 
     def close(self) -> None:
         """Stop reading. May be called twice."""
-        self._ending.set()
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.join()
+        self._reading.close()
 
     def standing(self) -> Compared:
         """Judge what was read so far. Raises what ended the reading, if anything did."""
-        if self._error is not None:
-            raise self._error
+        self._reading.check()
         with self._lock:
             totals = {
                 versions: cells[0]
@@ -108,24 +99,11 @@ class Comparing:
         path.write_text(render(content), encoding="utf-8")
         path.with_suffix(".json").write_text(json.dumps(content), encoding="utf-8")
 
-    def _run(self) -> None:
-        try:
-            consumer = assigned_consumer(self._servers, (self._topic,), self._partitions)
-            try:
-                while not self._ending.is_set():
-                    self._step(consumer)
-            finally:
-                consumer.close()
-        except Exception as error:  # noqa: BLE001 - told to whoever asks next
-            self._error = error
-
-    def _step(self, consumer: Consumer) -> None:
-        first = consumer.poll(_WAIT_S)
-        if first is None:
-            return
-        messages = [one for one in (first, *consumer.consume(_TAKE, 0)) if _is_record(one)]
-        if not messages:
-            return
+    def _take(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                raise BrokerError(f"{self._topic} cannot be read: {error.str()}")
         places = [offset_of(one) for one in messages]
         pairs = self._reader.read(
             np.array([partition for partition, _ in places], np.int32),
@@ -145,15 +123,6 @@ def _labels(data: Dataset) -> Labels | None:
     for row in rows:
         labels.put(Label(f"{data.entities[data.entity[row]]}:{row}", int(data.label[row] > 0)))
     return labels
-
-
-def _is_record(message: Message) -> bool:
-    error = message.error()
-    if error is None:
-        return True
-    if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 (that is its name)
-        return False
-    raise BrokerError(f"{message.topic()} cannot be read: {error.str()}")
 
 
 def _value(message: Message) -> bytes:

@@ -7,23 +7,24 @@ import threading
 import time
 from array import array
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, Message
+from confluent_kafka import KafkaError, Message
 from numpy.typing import NDArray
 
 from stream_infer.demo.alarms import Alarm, Alarms
-from stream_infer.demo.records import ScoredReader, Topics, assigned_consumer, offset_of
+from stream_infer.demo.reading import Reading
+from stream_infer.demo.records import ScoredReader, Topics, offset_of
 from stream_infer.errors import BrokerError
 from stream_infer.models.dataset import Dataset
 from stream_infer.rejects import Reject
 
 __all__ = ["Seen", "Watch"]
 
-_WAIT_S = 0.1
-_TAKE = 1000
+_LOOK_S = 0.1
 _OPEN_WITHIN_S = 30.0
 _TOPICS_READ = 3
 _RECENT_S = 3.0
@@ -65,17 +66,20 @@ class Watch:
     """
 
     def __init__(self, servers: str, topics: Topics, partitions: int, data: Dataset) -> None:
-        self._servers = servers
         self._topics = topics
         self._partitions = partitions
+        self._reading = Reading(
+            servers,
+            (topics.input, topics.scored, topics.rejected),
+            partitions,
+            self._take_all,
+            **{"enable.partition.eof": True},
+        )
         self._alarms = Alarms(data)
         self._reader = ScoredReader()
         self._lock = threading.Lock()
-        self._ending = threading.Event()
         self._at_end: set[tuple[str | None, int | None]] = set()
         self._caught_up = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._error: Exception | None = None
         self._created_ms: dict[int, array[int]] = defaultdict(lambda: array("q"))
         self._early: list[tuple[int, int, float]] = []
         self._latency_ms = array("d")
@@ -86,23 +90,20 @@ class Watch:
 
     def open(self) -> None:
         """Begin to read; returns when the consumer waits at the end of every partition."""
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-        self._thread.start()
-        if not self._caught_up.wait(_OPEN_WITHIN_S):
-            raise BrokerError(f"the topics of the demo cannot be read within {_OPEN_WITHIN_S:g} s")
-        self.seen()
+        self._reading.open()
+        deadline = time.monotonic() + _OPEN_WITHIN_S
+        while not self._caught_up.wait(_LOOK_S):
+            self._reading.check()
+            if time.monotonic() > deadline:
+                raise BrokerError(f"the topics of the demo cannot be read within {_OPEN_WITHIN_S:g} s")
 
     def close(self) -> None:
         """Stop reading. May be called twice."""
-        self._ending.set()
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.join()
+        self._reading.close()
 
     def seen(self) -> Seen:
         """Return what was seen so far. Raises what ended the reading, if anything did."""
-        if self._error is not None:
-            raise self._error
+        self._reading.check()
         with self._lock:
             received_s, latency_ms = np.array(self._received_s), np.array(self._latency_ms)
             counts, alarms = self._counts, self._alarms
@@ -143,25 +144,7 @@ class Watch:
             first_ms = min((times[0] for times in self._created_ms.values() if times), default=0)
             return max(0.0, self._received_s[-1] - first_ms / 1000) if self._received_s else 0.0
 
-    def _run(self) -> None:
-        topics = (self._topics.input, self._topics.scored, self._topics.rejected)
-        try:
-            settings = {"enable.partition.eof": True}
-            consumer = assigned_consumer(self._servers, topics, self._partitions, **settings)
-            try:
-                while not self._ending.is_set():
-                    self._step(consumer)
-            finally:
-                consumer.close()
-        except Exception as error:  # noqa: BLE001 - told to whoever asks next
-            self._error = error
-            self._caught_up.set()
-
-    def _step(self, consumer: Consumer) -> None:
-        first = consumer.poll(_WAIT_S)
-        if first is None:
-            return
-        messages = [first, *consumer.consume(_TAKE, 0)]
+    def _take_all(self, messages: Sequence[Message]) -> None:
         received_ms = time.time_ns() / 1e6
         with self._lock:
             for message in messages:
