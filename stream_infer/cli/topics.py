@@ -38,7 +38,7 @@ def create(config_path: Path, replication: int, input_partitions: int | None, *,
     """Create the topics that are missing, with the input's number of partitions.
 
     Topics that exist are left alone and verified: a topic that does not fit is an error. With
-    kafka.group_protocol = "consumer" the group's session time-out is set to 3.5 s, too, where the brokers' minimum
+    kafka.group_protocol = "consumer" the group's session time-out is set to 3 s, too, where the brokers' minimum
     allows it: it is how long the partitions of a killed worker wait.
     """
     config = load_config(config_path)
