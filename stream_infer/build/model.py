@@ -97,7 +97,12 @@ def fixed(settings: ModelSettings, path: Path, version: ModelVersion | None) -> 
 def placement_of(settings: ModelSettings) -> Placement:
     """Where the model runs."""
     if settings.server_url is None:
-        return Placement(settings.device, settings.threads, fallback=settings.fallback)
+        return Placement(
+            settings.device,
+            settings.threads,
+            fallback=settings.fallback,
+            memory_bytes=settings.memory_bytes,
+        )
     token = settings.server_token
     server = Server(
         settings.server_url,
@@ -109,7 +114,7 @@ def placement_of(settings: ModelSettings) -> Placement:
         settings.server_retries,
         settings.server_patience_s,
     )
-    return Placement(server=server)
+    return Placement(server=server, memory_bytes=settings.memory_bytes)
 
 
 def model_at(

@@ -62,8 +62,10 @@ def command(model_path: Path, target: Any, out: Path, **options: Any) -> None:
     from stream_infer.models.artifact import Artifact  # noqa: PLC0415 (slow)
     from stream_infer.models.export.exported import export  # noqa: PLC0415
     from stream_infer.models.export.parity import Bounds  # noqa: PLC0415
+    from stream_infer.models.rehearsal import rehearse  # noqa: PLC0415
 
     artifact = Artifact.load(model_path)
+    rehearse(artifact, model_path)
     data = read_rows(options["data_path"], options, artifact.manifest.features)
     bounds = Bounds(options["max_difference"], options["max_flips"])
     with progress_bar() as report:

@@ -45,6 +45,9 @@ class ModelSettings(Section):
     error."""
     threads: int = Field(default=1, ge=1, le=256)
     """Threads of one inference on the CPU."""
+    memory_bytes: int = Field(default=2_147_483_648, ge=16_777_216)
+    """The most memory that the model may take beside its weights. A model that wants more is refused; events for which
+    it wants more are rejected."""
     server_url: str | None = Field(default=None, pattern=r"^(https?|grpcs?)://[^/@?#]+(/[^?#]*)?$")
     """A server that runs the model in the worker's place (docs/models.md): `http://host:port`, or `grpc://host:port`.
     The artifact is still needed: windows, thresholds and state are the worker's."""

@@ -11,13 +11,14 @@ from stream_infer.models.manifest import Manifest
 from stream_infer.models.model import Model
 from stream_infer.models.onnx_runtime import OnnxModel
 from stream_infer.models.placement import ON_CPU, Placement, first_usable
+from stream_infer.models.rehearsal import rehearse
 from stream_infer.windows.layout import Layout
 from stream_infer.windows.profiles import Profiles
 
 if TYPE_CHECKING:
     from stream_infer.models.torch_runtime import TorchModel
 
-__all__ = ["LoadedModel", "load_model", "open_artifact"]
+__all__ = ["LoadedModel", "load_model", "open_artifact", "runtime_of"]
 
 
 class LoadedModel(NamedTuple):
@@ -33,16 +34,18 @@ class LoadedModel(NamedTuple):
 def load_model(
     path: Path | str, placement: Placement = ON_CPU, pinned_sha256: str | None = None
 ) -> LoadedModel:
-    """Load, verify and open the artifact in the directory ``path``.
+    """Load, verify and open the artifact in the directory ``path``, once a child process has survived opening it.
 
     ``pinned_sha256`` is the expected digest of its manifest.json. The caller warms the model up for its own
     batch sizes. Raises ModelError, which names the file or setting and the cure.
     """
-    return open_artifact(Artifact.load(path, pinned_sha256), placement)
+    artifact = Artifact.load(path, pinned_sha256)
+    rehearse(artifact, path, placement)
+    return open_artifact(artifact, placement)
 
 
 def open_artifact(artifact: Artifact, placement: Placement) -> LoadedModel:
-    """Open an artifact that is already in memory. Raises ModelError as ``load_model``."""
+    """Open an artifact that this process made, or rehearsed. Raises ModelError as ``load_model``."""
     manifest = artifact.manifest
     model, device = _opened(artifact, placement)
     return LoadedModel(model, artifact.profiles, manifest.layout, manifest, device)
@@ -55,7 +58,7 @@ def _opened(artifact: Artifact, placement: Placement) -> tuple[Model, str]:
 
         return open_remote(artifact, placement.server), "server"
     manifest = artifact.manifest
-    runtime = _torch_model() if artifact.file == TORCH_MODEL else OnnxModel
+    runtime = runtime_of(artifact.file)
 
     def open_on(placed: Placement) -> Model:
         return runtime.open(artifact.model, (manifest.name, manifest.version), manifest.layout, placed)
@@ -63,7 +66,10 @@ def _opened(artifact: Artifact, placement: Placement) -> tuple[Model, str]:
     return first_usable(placement, open_on)
 
 
-def _torch_model() -> type[TorchModel]:
+def runtime_of(file: str) -> type[OnnxModel] | type[TorchModel]:
+    """What opens a model file of this name. Raises ModelError where it is not installed."""
+    if file != TORCH_MODEL:
+        return OnnxModel
     try:
         from stream_infer.models.torch_runtime import TorchModel  # noqa: PLC0415 - an extra, and slow
     except ImportError as error:

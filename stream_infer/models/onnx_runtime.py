@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from stream_infer.models.onnx_scan import scan
 from stream_infer.models.placement import ON_CPU, DeviceError, Placement
 from stream_infer.windows.layout import Layout
 
-__all__ = ["INPUT", "OUTPUT", "OnnxModel"]
+__all__ = ["INPUT", "OUTPUT", "OnnxModel", "OverBoundError"]
 
 INPUT = "windows"
 OUTPUT = "errors"
@@ -25,6 +26,17 @@ _PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 _FATAL_ONLY = 4  # ONNX Runtime prints what it also raises; the exception is enough
+_ARENA = "BFCArena"  # names the arena in what ONNX Runtime raises when it is at its bound
+_UNBOUND = {
+    "arena_extend_strategy": -1,
+    "initial_chunk_size_bytes": -1,
+    "max_dead_bytes_per_chunk": -1,
+}  # as usual
+_OPENING = threading.Lock()
+
+
+class OverBoundError(Exception):
+    """A model wants more memory for these windows than it may take; other windows may do."""
 
 
 class OnnxModel:
@@ -54,12 +66,8 @@ class OnnxModel:
         label = " ".join(identity)
         scan(content, f"model {label}")
         providers = _providers(placement, layout)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = placement.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _FATAL_ONLY
         try:
-            session = onnxruntime.InferenceSession(content, options, providers=providers)
+            session = _session(content, placement, providers)
         except Exception as error:  # the binding does not export the classes that it raises
             raise ModelError(f"model {label}: ONNX Runtime cannot open it: {first_line(error)}") from error
         session.disable_fallback()
@@ -97,9 +105,38 @@ class OnnxModel:
                 )
 
     def score(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Windows (n, W, F) -> errors (n, T, F). Raises what ONNX Runtime raises."""
-        errors: NDArray[np.float32] = self.session.run((OUTPUT,), {INPUT: windows})[0]
+        """Windows (n, W, F) -> errors (n, T, F). Raises OverBoundError, and what ONNX Runtime raises."""
+        try:
+            errors: NDArray[np.float32] = self.session.run((OUTPUT,), {INPUT: windows})[0]
+        except Exception as error:
+            if _ARENA in str(error):
+                raise OverBoundError(
+                    f"it wants more memory for {len(windows):,} windows than it may take beside its weights. Cure: "
+                    "another model; or, if it is meant to, raise model.memory_bytes or lower batch.max_events"
+                ) from error
+            raise
         return errors
+
+
+def _session(content: bytes, placement: Placement, providers: list[Any]) -> onnxruntime.InferenceSession:
+    """A session; on a CPU its tensors lie in an arena of its own that does not grow beyond ``memory_bytes``.
+
+    The sizes a graph makes may depend on the windows, so no trial beforehand says how much it will want.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = placement.threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _FATAL_ONLY
+    if placement.device != "cpu":
+        return onnxruntime.InferenceSession(content, options, providers=providers)
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    bound = onnxruntime.OrtArenaCfg(_UNBOUND | {"max_mem": placement.memory_bytes})
+    with _OPENING:  # a session takes the arena registered last, and keeps it
+        onnxruntime.create_and_register_allocator(memory, bound)
+        return onnxruntime.InferenceSession(content, options, providers=providers)
 
 
 def _providers(placement: Placement, layout: Layout) -> list[Any]:

@@ -57,7 +57,8 @@ class Placement:
 
     ``threads`` are those of one batch on the CPU: more help only models far larger than a forecast.
     ``batch_max`` bounds the batch sizes that TensorRT builds its engine for. With ``fallback`` the next device is
-    taken where this one cannot be used. With a ``server`` the model runs there.
+    taken where this one cannot be used. With a ``server`` the model runs there. ``memory_bytes`` is the most that the
+    model may take beside its weights: in its rehearsal, and with ONNX Runtime on the CPU in every call after that.
     """
 
     device: Device = "cpu"
@@ -65,6 +66,7 @@ class Placement:
     batch_max: int = 4096
     server: Server | None = None
     fallback: bool = False
+    memory_bytes: int = 2 << 30
 
 
 ON_CPU = Placement()

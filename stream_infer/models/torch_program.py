@@ -29,7 +29,7 @@ OPERATORS = frozenset(
         "unsqueeze.default", "view.default",
     )
 )  # fmt: skip
-"""Pure functions of tensors; none reads a file, draws a random number or makes more than its inputs account for."""
+"""Pure functions of tensors; none reads a file, draws a random number, or gives a tensor whose size hangs on values."""
 
 _SCHEMA = 8
 _KEY = "program"

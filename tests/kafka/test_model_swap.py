@@ -10,7 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from stream_infer.model_registry.directory import DirectoryRegistry
 from stream_infer.models.artifact import Artifact
@@ -35,6 +38,19 @@ def history(deployment: Deployment) -> list[dict[str, Any]]:
     """What `stream-infer model history` says."""
     told = run(["model", "history", "-c", deployment.config, "--json"])
     return [json.loads(line) for line in told.stdout.splitlines()]
+
+
+def greedy(artifact: Artifact) -> bytes:
+    """The artifact's graph, and a terabyte of zeros in each call."""
+    model = onnx.load_from_string(artifact.model)
+    nodes = model.graph.node
+    nodes[-1].output[0] = "errors_alone"
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1 << 38], np.int64), "terabyte"))
+    nodes.append(helper.make_node("ConstantOfShape", ["terabyte"], ["zeros"]))
+    nodes.append(helper.make_node("ReduceMax", ["zeros"], ["zero"], keepdims=0))
+    nodes.append(helper.make_node("Add", ["errors_alone", "zero"], ["errors"]))
+    content: bytes = model.SerializeToString()
+    return content
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["undisturbed", "killed"])
@@ -84,6 +100,8 @@ def test_versions_that_do_not_fit_are_refused_and_the_one_in_use_goes_on(
     Artifact.of(shuffled, artifact.model, artifact.profiles).save(tmp_path / "shuffled")
     detector.add(tmp_path / "shuffled", "shuffled", {})
     detector.add(tmp_path / "2", "damaged", {})
+    Artifact.of(artifact.manifest, greedy(artifact), artifact.profiles).save(tmp_path / "greedy")
+    detector.add(tmp_path / "greedy", "greedy", {})
     damaged = tmp_path / "models" / "detector" / "damaged" / "model.onnx"
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
 
@@ -95,12 +113,13 @@ def test_versions_that_do_not_fit_are_refused_and_the_one_in_use_goes_on(
         ("damaged", "not the file the manifest names"),
         ("shuffled", "takes other features"),
         ("alarmist", "otherwise than the version in use"),
+        ("greedy", "it wants more memory"),
     ):
         detector.point("current", version)
         worker.wait_until(lambda: str(worker.facts().get("model_refused")).startswith(version))  # noqa: B023
         assert reason in worker.facts()["model_refused"]
     assert worker.facts()["version"] == "1"
-    assert 'stream_infer_model_versions_total{outcome="refused"} 3.0' in worker.get("metrics").text
+    assert 'stream_infer_model_versions_total{outcome="refused"} 4.0' in worker.get("metrics").text
 
     deployment.send(rows(300, start=600))
     deployment.wait_committed()

@@ -14,7 +14,18 @@ MODULES = {
 }
 
 ADAPTERS = ("avro", "windows", "models", "delivery", "control", "embedded")
-BASE = {"errors", "pairs", "records", "header_arrays", "log", "data", "kernel", "intrinsics", "stopwatch"}
+BASE = {
+    "confine",
+    "errors",
+    "pairs",
+    "records",
+    "header_arrays",
+    "log",
+    "data",
+    "kernel",
+    "intrinsics",
+    "stopwatch",
+}
 KNOWS_CONFIG = {"build", "checks", "cli", "docs", "config", "demo"}
 KNOWS_ADAPTERS = {
     "assignment": set(),
