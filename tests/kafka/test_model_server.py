@@ -14,18 +14,23 @@ from stream_infer.models.artifact import Artifact
 from stream_infer.models.loading import open_artifact
 from stream_infer.models.model import Model
 from stream_infer.models.placement import Placement, Server
-from tests import mlserver
+from tests import mlserver, triton
 from tests.kafka.conftest import Rows
 from tests.kafka.deployment import Deployment, WorkerProcess
 from tests.kafka.test_worker import sending
 from tests.mlserver import MlServer
 from tests.runtimes import RuntimeContract, drawn_artifact
 from tests.serving import InferServer, Windows, serving, slow
+from tests.triton import TritonServer
 
 Deploy = Callable[..., Deployment]
 
 needs_mlserver = [
     pytest.mark.skipif(mlserver.PROGRAM is None, reason="needs MLServer: make test-mlserver"),
+    pytest.mark.timeout(600),
+]
+needs_triton = [
+    pytest.mark.skipif(triton.ENVIRONMENT is None, reason="needs Triton: make test-triton"),
     pytest.mark.timeout(600),
 ]
 MODEL = "model"
@@ -130,50 +135,66 @@ def test_a_server_that_stays_away_ends_the_worker_and_loses_nothing(
     assert len(outcome.scored) == outcome.sent == 1000
 
 
-class OnMlServer(RuntimeContract):
-    pytestmark = needs_mlserver
+class OnServer(RuntimeContract):
+    """The contract on a server of the class ``kind``, over ``protocol``."""
+
     wide = 4000
+    kind: type[MlServer | TritonServer]
+    protocol: str
 
     @pytest.fixture(scope="class")
     @classmethod
-    def served(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlServer]:
-        folder = tmp_path_factory.mktemp("mlserver")
+    def open_model(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Model]]:
+        folder = tmp_path_factory.mktemp("server")
         drawn_artifact().save(folder / "artifact")
-        server = MlServer(folder / "served", folder / "artifact" / "model.onnx", "contract", "1")
+        server = cls.kind(folder / "served", folder / "artifact" / "model.onnx", "contract", "1")
         server.start()
-        yield server
+        asked = Server(getattr(server, cls.protocol), version="{version}", timeout_s=10.0)
+        yield lambda: open_artifact(drawn_artifact(), Placement(server=asked)).model
         server.kill()
 
-    @staticmethod
-    def opened(url: str) -> Callable[[], Model]:
-        server = Server(url, version="{version}", timeout_s=10.0)
-        return lambda: open_artifact(drawn_artifact(), Placement(server=server)).model
+
+class TestMlServerOverHttp(OnServer):
+    pytestmark = needs_mlserver
+    kind, protocol = MlServer, "http"
 
 
-class TestMlServerOverHttp(OnMlServer):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def open_model(cls, served: MlServer) -> Callable[[], Model]:
-        return cls.opened(served.http)
+class TestMlServerOverGrpc(OnServer):
+    pytestmark = needs_mlserver
+    kind, protocol = MlServer, "grpc"
 
 
-class TestMlServerOverGrpc(OnMlServer):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def open_model(cls, served: MlServer) -> Callable[[], Model]:
-        return cls.opened(served.grpc)
+class TestTritonOverHttp(OnServer):
+    pytestmark = needs_triton
+    kind, protocol = TritonServer, "http"
+
+
+class TestTritonOverGrpc(OnServer):
+    pytestmark = needs_triton
+    kind, protocol = TritonServer, "grpc"
 
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(MlServer, id="mlserver", marks=needs_mlserver),
+        pytest.param(TritonServer, id="triton", marks=needs_triton),
+    ],
+)
 class TestStopped:
-    pytestmark = needs_mlserver
-
-    def test_mlserver_is_killed_in_mid_stream_and_comes_back(
-        self, deploy: Deploy, rows: Rows, model: Path, tmp_path: Path, protocol: str
+    def test_a_server_is_killed_in_mid_stream_and_comes_back(
+        self,
+        deploy: Deploy,
+        rows: Rows,
+        model: Path,
+        tmp_path: Path,
+        kind: type[MlServer | TritonServer],
+        protocol: str,
     ) -> None:
         manifest = Artifact.load(model).manifest
-        server = MlServer(tmp_path / "served", model / "model.onnx", manifest.name, manifest.version)
+        server = kind(tmp_path / "served", model / "model.onnx", manifest.name, manifest.version)
         server.start()
         deployment = deploy(model={"server_url": getattr(server, protocol)})
         worker = deployment.start()

@@ -1,0 +1,161 @@
+"""A real Triton Inference Server in a process of its own: the one that nvidia-pytriton bundles, on the CPU.
+
+That build has the Python backend alone, so a few lines of Python run the ``model.onnx`` that Triton's backend for ONNX
+takes as it is. It has an environment of its own, made by ``make test-triton``: its Python backend reads NumPy 1 only
+(with 2 its answers are empty). TRITON_ENVIRONMENT names the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import onnx
+
+from stream_infer.embedded.ports import HOST, free_ports
+
+ENVIRONMENT = os.environ.get("TRITON_ENVIRONMENT") and Path(os.environ["TRITON_ENVIRONMENT"]).absolute()
+READY_S = 180.0
+
+_ASK = (
+    "import json, sys, sysconfig; print(json.dumps([sys.base_prefix, sysconfig.get_path('purelib'), "
+    "sysconfig.get_config_var('LIBDIR'), '%d.%d' % sys.version_info[:2]]))"
+)
+_MODEL = """\
+import os, sys
+
+sys.path.append({packages!r})
+import onnxruntime
+import triton_python_backend_utils as triton
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        path = os.path.join(args["model_repository"], args["model_version"], "model.onnx")
+        self.session = onnxruntime.InferenceSession(path)
+
+    def execute(self, requests):
+        return [self.answer(request) for request in requests]
+
+    def answer(self, request):
+        windows = triton.get_input_tensor_by_name(request, "windows").as_numpy()
+        (errors,) = self.session.run(["errors"], {{"windows": windows}})
+        return triton.InferenceResponse([triton.Tensor("errors", errors)])
+"""
+_CONFIG = """\
+backend: "python"
+input [{{ name: "windows", data_type: TYPE_FP32, dims: {windows} }}]
+output [{{ name: "errors", data_type: TYPE_FP32, dims: {errors} }}]
+instance_group [{{ kind: KIND_CPU }}]
+"""
+
+
+class _Installed(NamedTuple):
+    """Where the environment has its things."""
+
+    home: str
+    packages: Path
+    libraries: str
+    python: str
+
+    @property
+    def triton(self) -> Path:
+        return self.packages / "pytriton" / "tritonserver"
+
+    @classmethod
+    def ask(cls) -> _Installed:
+        assert ENVIRONMENT
+        said = subprocess.run([ENVIRONMENT / "bin" / "python", "-c", _ASK], check=True, capture_output=True)
+        home, packages, libraries, python = json.loads(said.stdout)
+        return cls(home, Path(packages), libraries, python)
+
+
+class TritonServer:
+    """Serves one ``model.onnx`` under a name, over HTTP and gRPC; after ``kill`` it may ``start`` again."""
+
+    def __init__(self, folder: Path, model: Path, name: str, version: str) -> None:
+        self._folder, self._name, self._version = folder, name, version
+        self._http, self._grpc = free_ports(2)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._installed = _Installed.ask()
+        self._lay_out(model)
+
+    @property
+    def http(self) -> str:
+        return f"http://{HOST}:{self._http}"
+
+    @property
+    def grpc(self) -> str:
+        return f"grpc://{HOST}:{self._grpc}"
+
+    def start(self) -> None:
+        """Start it, and wait until the model is ready."""
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command(), stdout=log, stderr=log, env=self._environment(), start_new_session=True
+            )
+        deadline = time.monotonic() + READY_S
+        while not self._ready():
+            text = (self._folder / "log").read_text("utf-8", "replace")[-3000:]
+            assert self._process.poll() is None, text
+            assert time.monotonic() < deadline, text
+            time.sleep(0.2)
+
+    def kill(self) -> None:
+        """End it, and the processes of its backend, as the OOM killer would."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def _lay_out(self, model: Path) -> None:
+        """The model repository, and the backend with the program for this Python."""
+        home = self._folder / "models" / self._name
+        (home / self._version).mkdir(parents=True)
+        shutil.copy(model, home / self._version / "model.onnx")
+        code = _MODEL.format(packages=str(self._installed.packages))
+        (home / self._version / "model.py").write_text(code)
+        graph = onnx.load(model).graph
+        shapes = {
+            tensor.name: [dim.dim_value or -1 for dim in tensor.type.tensor_type.shape.dim]
+            for tensor in (*graph.input, *graph.output)
+        }
+        (home / "config.pbtxt").write_text(_CONFIG.format(**shapes))
+        triton, backend = self._installed.triton, self._folder / "backends" / "python"
+        shutil.copytree(triton / "backends" / "python", backend)
+        stub = "triton_python_backend_stub"
+        shutil.copy(triton / "python_backend_stubs" / self._installed.python / stub, backend)
+        (backend / stub).chmod(0o755)
+
+    def _command(self) -> list[str]:
+        return [
+            str(self._installed.triton / "bin" / "tritonserver"),
+            f"--model-repository={self._folder / 'models'}",
+            f"--backend-directory={self._folder / 'backends'}",
+            *(f"--{kind}-address={HOST}" for kind in ("http", "grpc")),
+            f"--http-port={self._http}",
+            f"--grpc-port={self._grpc}",
+            "--allow-metrics=false",
+        ]
+
+    def _environment(self) -> dict[str, str]:
+        """That of the environment's own Python alone: its backend is another program that has to find it."""
+        bundled = self._installed.packages / "nvidia_pytriton.libs"
+        return {
+            "PATH": os.environ["PATH"],
+            "PYTHONHOME": self._installed.home,
+            "LD_LIBRARY_PATH": f"{self._installed.libraries}:{bundled}",
+        }
+
+    def _ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.http}/v2/models/{self._name}/ready", timeout=5).is_success
+        except httpx.HTTPError:
+            return False
