@@ -116,7 +116,9 @@ def test_kill_9_of_one_of_three_workers_loses_and_doubles_nothing(
     deploy: Deploy, rows: Rows, protocol: str
 ) -> None:
     deployment = deploy(partitions=6, kafka={"group_protocol": protocol})
-    workers = [deployment.start() for _ in range(3)]
+    workers = [deployment.start(ready=False) for _ in range(3)]
+    for worker in workers:
+        worker.wait_ready()
     thread = sending(deployment, list(mixed(rows(8_000), 200)), 2000)
     time.sleep(1.5)
     workers[0].kill()
