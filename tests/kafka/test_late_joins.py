@@ -101,6 +101,7 @@ def test_what_is_withdrawn_in_a_rebalance_takes_no_offset_back(
     before = answered.taken
     late.release()
     answered.wait_taken(_WITHIN_S, before + 1)
+    _wait_said(first, " revoked partitions=")  # what the broker took of it is committed by now
     first.kill()
     deployment.wait_committed()
 
