@@ -1,5 +1,7 @@
 """A candidate that is worse is kept out, one that is better promoted: live, on real rows with their labels.
 
+The worker follows ``current``, the shadow ``challenger``; the verdict between the two moves the alias, or does not.
+
 `python -m load verdicts` does the same with all rows of a data set.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,13 +22,18 @@ import pytest
 from load.planted import equal_runs, hobbled, offline_pairs
 from stream_infer.data import sample_path
 from stream_infer.embedded.ports import free_ports
+from stream_infer.errors import NotPromotedError
+from stream_infer.model_registry.directory import DirectoryRegistry
 from tests.kafka.deployment import Deployment, Event, WorkerProcess, encode
+from tests.kafka.test_model_swap import history
 from tests.program import run
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 FROM_MINUTE, MINUTES = 2000, 1200
 """Of the sample's test rows: with a real incident on each of two machines."""
+LATER = 300
+"""Events sent after the verdict."""
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +89,18 @@ def counted(app: WorkerProcess, port: int, count: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("case", "verdict"), [("worse", "keep"), ("better", "promote")])
 def test_a_planted_candidate_gets_its_verdict(
-    deploy: Callable[..., Deployment], model: Path, bad: Path, case: str, verdict: str
+    deploy: Callable[..., Deployment], model: Path, bad: Path, tmp_path: Path, case: str, verdict: str
 ) -> None:
     port = free_ports(1)[0]
-    primary, candidate = (model, bad) if case == "worse" else (bad, model)
+    source = tmp_path / "models" / "detector"
+    registry = DirectoryRegistry(source)
+    paths = (model, bad) if case == "worse" else (bad, model)
+    for alias, version, path in zip(("current", "challenger"), "12", paths, strict=True):
+        registry.add(path, version, {})
+        registry.point(alias, version)
     deployment = deploy(
-        model={"path": str(primary)},
-        shadow={"model": str(candidate), "port": 0, "start": "earliest"},
+        model={"source": f"{source}@current", "poll_interval_s": 0.1},
+        shadow={"source": f"{source}@challenger", "port": 0, "start": "earliest"},
         compare={
             "labels": str(sample_path()),
             "minimum_events": 1000,
@@ -97,7 +110,7 @@ def test_a_planted_candidate_gets_its_verdict(
     )
     sent = deployment.send(events())
     app = deployment.start("compare", ready=False)
-    deployment.start()
+    worker = deployment.start()
     deployment.start("shadow")
     live = counted(app, port, sent)["comparisons"]
     page = deployment.folder / "report.html"
@@ -109,6 +122,18 @@ def test_a_planted_candidate_gets_its_verdict(
     assert live == offline
     assert live[0]["verdict"]["verdict"] == verdict, live[0]["verdict"]
     assert "right more often" in live[0]["verdict"]["reason"]
+    promote = ["model", "promote", source, "challenger", "--on-verdict", "--timeout", "2m"]
+    done = run([*promote, "-c", deployment.config], check=False)
+
+    expected = (0, "2") if case == "better" else (NotPromotedError.exit_code, "1")
+    assert (done.returncode, registry.resolve("current").version) == expected, done.stdout + done.stderr
+    worker.wait_until(lambda: worker.facts().get("version") == expected[1])
+    deployment.send(events()[:LATER])
+    deployment.wait_committed()
+    scored: Counter[str] = Counter()
+    for stretch in history(deployment):
+        scored[stretch["version"]] += stretch["events"]
+    assert scored == ({"1": sent, "2": LATER} if case == "better" else {"1": sent + LATER})
 
 
 def test_equal_models_seldom_get_one(model: Path, bad: Path, folder: Path) -> None:
