@@ -78,7 +78,10 @@ class _Installed(NamedTuple):
 
 
 class TritonServer:
-    """Serves one ``model.onnx`` under a name, over HTTP and gRPC; after ``kill`` it may ``start`` again."""
+    """Serves one ``model.onnx`` under a name, over HTTP and gRPC; after ``kill`` it may ``start`` again.
+
+    ``version`` is a whole number: Triton has no others.
+    """
 
     def __init__(self, folder: Path, model: Path, name: str, version: str) -> None:
         self._folder, self._name, self._version = folder, name, version

@@ -193,8 +193,8 @@ class TestStopped:
         kind: type[MlServer | TritonServer],
         protocol: str,
     ) -> None:
-        manifest = Artifact.load(model).manifest
-        server = kind(tmp_path / "served", model / "model.onnx", manifest.name, manifest.version)
+        name = Artifact.load(model).manifest.name
+        server = kind(tmp_path / "served", model / "model.onnx", name, "1")
         server.start()
         deployment = deploy(model={"server_url": getattr(server, protocol)})
         worker = deployment.start()
