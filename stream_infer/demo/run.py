@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from rich.console import Console
 
 from stream_infer.avro.registry import Registry
+from stream_infer.cache import cache_dir
 from stream_infer.demo.audit import audit, measured
 from stream_infer.demo.comparing import Compared, Comparing
 from stream_infer.demo.pages import WorkerFigures
@@ -20,7 +21,6 @@ from stream_infer.demo.summary import Summary
 from stream_infer.demo.traffic import Traffic
 from stream_infer.demo.view import LiveView, PlainProgress
 from stream_infer.demo.watch import Watch
-from stream_infer.embedded.jars import cache_dir
 from stream_infer.models.dataset import read_dataset
 
 __all__ = ["run"]

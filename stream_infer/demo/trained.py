@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import stream_infer
-from stream_infer.embedded.jars import cache_dir
+from stream_infer.cache import cache_dir
 from stream_infer.errors import ModelError
 from stream_infer.models.artifact import Artifact
 

@@ -11,8 +11,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from stream_infer.cache import cache_dir
 from stream_infer.embedded.alone import alone
-from stream_infer.embedded.jars import Progress, cache_dir
+from stream_infer.embedded.jars import Progress
 from stream_infer.embedded.jvm import Jvm
 from stream_infer.errors import StreamInferError
 

@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from stream_infer.cache import cache_dir
 from stream_infer.embedded.alone import alone
 from stream_infer.embedded.versions import LATEST
 from stream_infer.errors import BrokerError, ConfigError, RegistryError, StreamInferError
 
-__all__ = ["Progress", "cache_dir", "java", "kafka_class_path", "registry_home"]
+__all__ = ["Progress", "java", "kafka_class_path", "registry_home"]
 
 Progress = Callable[[str], None]
 
@@ -51,12 +52,6 @@ class Coordinates:
         """The name Maven gives the file."""
         dashed = f"-{self.classifier}" if self.classifier else ""
         return f"{self.artifact}-{self.version}{dashed}.{self.packaging}"
-
-
-def cache_dir() -> Path:
-    """The directory this package keeps its downloads in."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "stream-infer"
 
 
 def java() -> Path:

@@ -40,7 +40,8 @@ def load_model(
     batch sizes. Raises ModelError, which names the file or setting and the cure.
     """
     artifact = Artifact.load(path, pinned_sha256)
-    rehearse(artifact, path, placement)
+    if placement.server is None:
+        rehearse(artifact, path, placement)
     return open_artifact(artifact, placement)
 
 

@@ -12,13 +12,16 @@ import json
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from stream_infer.errors import ModelError
 from stream_infer.models.artifact import Artifact
 from stream_infer.models.placement import ON_CPU, Placement
+from stream_infer.models.survived import has_survived, note_survivor
 
 __all__ = ["rehearse"]
 
@@ -26,15 +29,15 @@ _CPU_S = 30
 """Processor time that opening a model and its first calls may take. Ordinary models need a tenth of a second."""
 _WALL_S = 240.0  # of a busy machine, and torch is slow to import
 _COMMAND = (sys.executable, "-m", "stream_infer.models.rehearsal_child")
-_SURVIVED: set[str] = set()  # what was asked of children of this process, as digests
+_RUNTIMES = ("onnxruntime", "torch")
 _CURE = "Cure: take a model whose origin you know"
 
 
 def rehearse(artifact: Artifact, path: Path | str, placement: Placement = ON_CPU) -> None:
     """Open the artifact of the directory ``path`` on the CPU of a child process, and score a few batches there.
 
-    Once in a process: a model that comes again, after a rollback or with other thresholds, is not tried again. Raises
-    ModelError, with the child's words where it refuses the model, or with what became of the child.
+    Once on a machine: a model that comes again, after a restart, a rollback or with other thresholds, is not tried
+    again. Raises ModelError, with the child's words where it refuses the model, or with what became of the child.
     """
     file = Path(path) / artifact.file
     manifest = artifact.manifest
@@ -45,8 +48,8 @@ def rehearse(artifact: Artifact, path: Path | str, placement: Placement = ON_CPU
         "memory_bytes": placement.memory_bytes,
         "cpu_s": _CPU_S,
     }
-    asked = hashlib.sha256(json.dumps(told).encode() + artifact.model).hexdigest()
-    if asked in _SURVIVED:
+    asked = hashlib.sha256(json.dumps([told, _runtimes()]).encode() + artifact.model).hexdigest()
+    if has_survived(asked):
         return
     told["identity"] = (manifest.name, manifest.version)
     process = subprocess.Popen(  # noqa: S603 - our own program
@@ -64,7 +67,16 @@ def rehearse(artifact: Artifact, path: Path | str, placement: Placement = ON_CPU
         raise ModelError(f"{file}: {_end(process.returncode, placement.memory_bytes)}")
     if "refused" in found:
         raise ModelError(f"{file}: {found['refused']}")
-    _SURVIVED.add(asked)
+    note_survivor(asked)
+
+
+def _runtimes() -> list[str]:
+    """The versions of what may open a model here: another one has to survive it anew."""
+    found = []
+    for name in _RUNTIMES:
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return found
 
 
 def _answer(said: bytes) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from stream_infer.cache import cache_dir
 from stream_infer.embedded import EmbeddedKafka, aot, jars, ports
 from stream_infer.embedded import kafka as embedded_kafka
 from stream_infer.embedded.exercise import exercise
@@ -33,9 +34,9 @@ def cached():
 @pytest.fixture
 def other_cache(tmp_path, monkeypatch):
     """A cache of one's own with the same jars, to be damaged."""
-    real = jars.cache_dir()
+    real = cache_dir()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    home = jars.cache_dir() / "kafka-4.3.1"
+    home = cache_dir() / "kafka-4.3.1"
     home.mkdir(parents=True)
     for path in (real / "kafka-4.3.1").glob("*.jar"):
         (home / path.name).symlink_to(path)

@@ -15,6 +15,7 @@ MODULES = {
 
 ADAPTERS = ("avro", "windows", "models", "delivery", "control", "embedded")
 BASE = {
+    "cache",
     "confine",
     "errors",
     "pairs",

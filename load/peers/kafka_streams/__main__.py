@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stream_infer.embedded.jars import Coordinates, cache_dir, fetch, verify
+from stream_infer.cache import cache_dir
+from stream_infer.embedded.jars import Coordinates, fetch, verify
 from stream_infer.errors import BrokerError
 
 _HERE = Path(__file__).parent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from stream_infer.cli import main
 from stream_infer.errors import ModelError
-from stream_infer.models import Artifact, OnnxModel, load_model, rehearsal
+from stream_infer.models import Artifact, OnnxModel, load_model, rehearsal, survived
 from stream_infer.models.export.convert import Target, convert
 from stream_infer.models.onnx_runtime import OverBoundError
 from stream_infer.models.onnx_scan import scan
@@ -29,8 +30,9 @@ node = helper.make_node
 
 
 @pytest.fixture(autouse=True)
-def nothing_survived(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal, "_SURVIVED", set())
+def nothing_survived(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(survived, "_HERE", set())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def ints(name: str, *values: int) -> TensorProto:
@@ -225,5 +227,30 @@ def test_a_model_that_comes_again_is_not_tried_again(
     monkeypatch.setattr(rehearsal, "_COMMAND", ("/no/such/program",))
 
     load_model(tmp_path / "again")
+    monkeypatch.setattr(survived, "_HERE", set())
+    load_model(tmp_path / "again")  # in another process of this machine
     with pytest.raises(FileNotFoundError):
         load_model(tmp_path / "again", SMALL)  # that was not asked of it
+
+
+def test_a_machine_remembers_so_many_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(survived, "_KEPT", 2)
+    for number, digest in enumerate("abc"):
+        survived.note_survivor(digest)
+        os.utime(tmp_path / "cache/stream-infer/rehearsed" / digest, (number, number))
+    survived.note_survivor("d")
+    monkeypatch.setattr(survived, "_HERE", set())
+
+    assert [digest for digest in "abcd" if survived.has_survived(digest)] == ["c", "d"]
+
+
+def test_without_a_place_to_remember_it_holds_for_the_process(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact.save(tmp_path / "once")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    load_model(tmp_path / "once")
+    monkeypatch.setattr(rehearsal, "_COMMAND", ("/no/such/program",))
+
+    load_model(tmp_path / "once")
