@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from stream_infer.delivery.bounded import returns_within
 from stream_infer.delivery.client_log import ClientLog
 from stream_infer.delivery.membership import Membership
 from stream_infer.delivery.outgoing import Outgoing
@@ -35,6 +35,7 @@ __all__ = [
 _LOG = get_logger(__name__)
 _QUEUE_FULL_WAIT_S = 0.05
 _CLOSE_S = 3.0
+_ABANDONED_MAX = 8
 _FAILURES_MAX = 20
 _BACKOFF_MAX_S = 2.0
 
@@ -138,6 +139,7 @@ class Outbox:
         self._timeout_s = timeout_s
         self._log = ClientLog(_LOG)
         self._failed: list[tuple[Any, str]] = []
+        self._abandoned = 0
         self.producer: Any = None
 
     def open(self) -> None:
@@ -155,12 +157,23 @@ class Outbox:
         """
         producer, self.producer = self.producer, None
         if producer is not None:
-            closing = threading.Thread(target=_close, args=(producer,), name="closing-producer", daemon=True)
             with warnings.catch_warnings(action="ignore"):  # one that cannot abort what is open warns of it
-                closing.start()
-                closing.join(_CLOSE_S)
-            if closing.is_alive():
+                closed = returns_within(partial(_close, producer), _CLOSE_S, "closing-producer")
+            if not closed:
                 _LOG.warning("left a producer to close by itself", waited_s=_CLOSE_S)
+
+    def abandon(self) -> None:
+        """Give up a producer that another thread is still inside of: to close it would free what that thread uses.
+
+        Raises DeliveryError after too many: each keeps its memory and threads.
+        """
+        self.producer = None
+        self._abandoned += 1
+        if self._abandoned > _ABANDONED_MAX:
+            raise DeliveryError(
+                f"Kafka's client did not come back from sending offsets, {self._abandoned} times. Nothing of it was "
+                "committed. Cure: start the worker again, and see why the group's coordinator comes and goes"
+            )
 
     def write(
         self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: Any = None

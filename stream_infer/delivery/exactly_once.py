@@ -10,7 +10,9 @@ The rules, each with the failure it prevents:
 5. A fatal error, an unclassified one, or a request whose answer was not seen ends the *producer*: a new one fences
    whatever is still on its way (late EndTxn, late TxnOffsetCommit: client_log.py). So does a connection lost before the
    offsets are sent: librdkafka remembers the group's coordinator, and waits for ever for one that has left the
-   cluster (the handle it remembers is never connected again). A new producer asks who it is.
+   cluster (the handle it remembers is never connected again). A new producer asks who it is. Where that happens while
+   the offsets are sent, the client does not even keep to their time-out: they are sent from a thread of their own, and
+   a producer that does not come back is left to it.
 6. After anything but a clean commit the caller goes back to the positions that the broker has, never to
    remembered ones: the commit may have happened. Only where the offsets were not even sent and the abort was answered
    with a plain yes is it ``known`` that they are the same.
@@ -21,10 +23,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from stream_infer.delivery.bounded import returns_within
 from stream_infer.delivery.delivery import Ledger, Outbox, Undone, error_of
 from stream_infer.delivery.membership import Membership, NotAMember
 from stream_infer.errors import DeliveryError
@@ -38,7 +42,9 @@ _INIT_TIMEOUT_S = 5.0
 _CLOSE_TIMEOUT_S = 2.0
 _STEP_S = 1.0
 _OFFSETS_S = 5.0
+_GRACE_S = 0.5
 _CONNECTION_LOST = "connection_lost"
+_STUCK = "offsets_stuck"
 
 
 def _nothing(_: dict[int, int]) -> list[TopicPartition]:
@@ -125,7 +131,7 @@ class ExactlyOnce:
             metadata = membership().metadata
             producer = self._outbox.producer
             self._until_done(
-                lambda: producer.send_offsets_to_transaction(offsets, metadata, self._offsets_s),
+                lambda: self._send(partial(producer.send_offsets_to_transaction, offsets, metadata)),
                 self._offsets_s,
             )
             watch.lap("offsets")
@@ -169,12 +175,23 @@ class ExactlyOnce:
         if self._outbox.disturbed():
             raise Undone(_CONNECTION_LOST, "a broker went away before the offsets were sent")
 
+    def _send(self, offsets: Callable[[float], None]) -> None:
+        """Send offsets; raises Undone where the client does not come back (rule 5)."""
+        if not returns_within(
+            partial(offsets, self._offsets_s), self._offsets_s + _GRACE_S, "sending-offsets"
+        ):
+            raise Undone(
+                _STUCK, f"the client did not come back from sending offsets in {self._offsets_s:.0f} s"
+            )
+
     def _undo(self, failure: Exception, *, sent: bool = False) -> NoReturn:
         """End a transaction that failed, by abort or by a new producer; always raises Undone."""
         undone = Undone.by(failure, "transaction")
-        lost = undone.cause == _CONNECTION_LOST
-        if lost or (isinstance(failure, KafkaException) and _is_fatal(failure)):
+        lost, stuck = undone.cause == _CONNECTION_LOST, undone.cause == _STUCK
+        if lost or stuck or (isinstance(failure, KafkaException) and _is_fatal(failure)):
             self._end()
+            if stuck:
+                self._outbox.abandon()
             self._rebuild(undone.cause)
             undone.known = lost  # the new producer aborted it, and offsets were not on their way
         elif self.opened_at is not None:

@@ -36,6 +36,11 @@ class NativeOutbox(Outbox):
         self._let_go()
         super().close()
 
+    def abandon(self) -> None:
+        """Give up a producer that another thread is still inside of."""
+        self._sink = None
+        super().abandon()
+
     def write(
         self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: Any = None
     ) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from stream_infer.delivery import exactly_once
 from stream_infer.delivery.at_least_once import AtLeastOnce
 from stream_infer.delivery.delivery import Outbox, Undone
 from stream_infer.delivery.exactly_once import ExactlyOnce
 from stream_infer.delivery.lane import Lane
 from stream_infer.delivery.membership import Membership, NotAMember
 from stream_infer.delivery.settings import producer_settings
+from stream_infer.errors import DeliveryError
 
 MEMBER = Membership(b"CGMDv2:\0\0\0\0group\0member\0\0\1", "group", "member", 0)
 
@@ -35,6 +38,20 @@ class Fragile:
                 raise error
 
         return fail
+
+
+class Stuck:
+    """A producer that does not come back from sending offsets until it may."""
+
+    def __init__(self, producer: object, comes_back: threading.Event) -> None:
+        self._producer = producer
+        self._comes_back = comes_back
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._producer, name)
+
+    def send_offsets_to_transaction(self, *_: object) -> None:
+        self._comes_back.wait()
 
 
 @pytest.fixture(params=["ordinary", "native"])
@@ -142,6 +159,35 @@ def test_a_delivery_that_failed_later_is_not_known(
 
     assert not found.value.known
     assert delivery.opened_at is None
+
+
+def test_a_client_that_does_not_come_back_is_left_behind(
+    delivery: ExactlyOnce, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exactly_once, "_GRACE_S", -4.8)  # of the 5 s that offsets have
+    comes_back = threading.Event()
+    first = outbox.producer
+    fill(delivery.begin(), 10)
+    outbox.producer = Stuck(first, comes_back)
+    with pytest.raises(Undone) as found:
+        delivery.commit({0: 1}, lambda: MEMBER, lambda: None)
+    second = outbox.producer
+    fill(delivery.begin(), 10)
+    comes_back.set()
+
+    assert found.value.cause == "offsets_stuck"
+    assert not found.value.known
+    assert second is not first
+    assert delivery.abort("revoked")
+
+
+def test_so_many_clients_are_left_behind_and_no_more(outbox: Outbox) -> None:
+    for _ in range(8):
+        outbox.open()
+        outbox.abandon()
+    outbox.open()
+    with pytest.raises(DeliveryError, match="Cure: "):
+        outbox.abandon()
 
 
 def test_at_least_once_knows_until_it_commits_the_offsets(outbox: Outbox) -> None:
