@@ -36,10 +36,10 @@ def stages_between(before: Sequence[Mapping[str, float]], after: Sequence[Mappin
     for one, other in zip(before, after, strict=True):
         for name, value in other.items():
             rise[name] += value - one.get(name, 0.0)
-    events = rise["stream_infer_events_total"]
-    if not events:
+    if not rise:
         return Stages()
-    stages = {found[1]: name for name in rise if (found := _STAGE.fullmatch(name))}
+    events = rise["stream_infer_events_total"]  # none where all were worked on before the first reading
+    stages = {found[1]: name for name in rise if events and (found := _STAGE.fullmatch(name))}
     return Stages(
         events,
         {stage: rise[name] / events * 1e6 for stage, name in stages.items()},

@@ -129,6 +129,14 @@ def test_stages_are_sums_over_workers_per_event():
     assert stages_between([{}], [{}]).counts == {}
 
 
+def test_what_was_over_before_the_first_reading_has_counts_of_nothing():
+    reading = [{"stream_infer_events_total": 9.0, "stream_infer_commits_total": 2.0}]
+    found = stages_between(reading, reading)
+
+    assert found.counts == {"transactions": 0.0, "anomalies": 0.0, "states_written": 0.0}
+    assert found.us_per_event == {}
+
+
 def test_usage_counts_children_that_run_and_that_have_ended():
     spin = "import time; t = time.process_time()\nwhile time.process_time() - t < 0.3: pass"
     program = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {spin!r}]); print(); time.sleep(60)"
