@@ -10,19 +10,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
 import onnx
 
 from stream_infer.embedded.ports import HOST, free_ports
+from tests.model_server_process import ModelServer
 
 ENVIRONMENT = os.environ.get("TRITON_ENVIRONMENT") and Path(os.environ["TRITON_ENVIRONMENT"]).absolute()
-READY_S = 180.0
 
 _ASK = (
     "import json, sys, sysconfig; print(json.dumps([sys.base_prefix, sysconfig.get_path('purelib'), "
@@ -77,46 +74,14 @@ class _Installed(NamedTuple):
         return cls(home, Path(packages), libraries, python)
 
 
-class TritonServer:
-    """Serves one ``model.onnx`` under a name, over HTTP and gRPC; after ``kill`` it may ``start`` again.
-
-    ``version`` is a whole number: Triton has no others.
-    """
+class TritonServer(ModelServer):
+    """Serves one ``model.onnx``; ``version`` is a whole number: Triton has no others."""
 
     def __init__(self, folder: Path, model: Path, name: str, version: str) -> None:
-        self._folder, self._name, self._version = folder, name, version
-        self._http, self._grpc = free_ports(2)
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(folder, name, *free_ports(2))
+        self._version = version
         self._installed = _Installed.ask()
         self._lay_out(model)
-
-    @property
-    def http(self) -> str:
-        return f"http://{HOST}:{self._http}"
-
-    @property
-    def grpc(self) -> str:
-        return f"grpc://{HOST}:{self._grpc}"
-
-    def start(self) -> None:
-        """Start it, and wait until the model is ready."""
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command(), stdout=log, stderr=log, env=self._environment(), start_new_session=True
-            )
-        deadline = time.monotonic() + READY_S
-        while not self._ready():
-            text = (self._folder / "log").read_text("utf-8", "replace")[-3000:]
-            assert self._process.poll() is None, text
-            assert time.monotonic() < deadline, text
-            time.sleep(0.2)
-
-    def kill(self) -> None:
-        """End it, and the processes of its backend, as the OOM killer would."""
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
 
     def _lay_out(self, model: Path) -> None:
         """The model repository, and the backend with the program for this Python."""
@@ -143,8 +108,8 @@ class TritonServer:
             f"--model-repository={self._folder / 'models'}",
             f"--backend-directory={self._folder / 'backends'}",
             *(f"--{kind}-address={HOST}" for kind in ("http", "grpc")),
-            f"--http-port={self._http}",
-            f"--grpc-port={self._grpc}",
+            f"--http-port={self._http_port}",
+            f"--grpc-port={self._grpc_port}",
             "--allow-metrics=false",
         ]
 
@@ -156,9 +121,3 @@ class TritonServer:
             "PYTHONHOME": self._installed.home,
             "LD_LIBRARY_PATH": f"{self._installed.libraries}:{bundled}",
         }
-
-    def _ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.http}/v2/models/{self._name}/ready", timeout=5).is_success
-        except httpx.HTTPError:
-            return False

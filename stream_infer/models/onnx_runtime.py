@@ -27,11 +27,12 @@ _PROVIDERS = {
 }
 _FATAL_ONLY = 4  # ONNX Runtime prints what it also raises; the exception is enough
 _ARENA = "BFCArena"  # names the arena in what ONNX Runtime raises when it is at its bound
+# As usual, but for the bound that goes in with it.
 _UNBOUND = {
     "arena_extend_strategy": -1,
     "initial_chunk_size_bytes": -1,
     "max_dead_bytes_per_chunk": -1,
-}  # as usual
+}
 _OPENING = threading.Lock()
 
 

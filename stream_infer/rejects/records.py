@@ -152,6 +152,5 @@ def _said(stage: str, error: str, reason: str) -> bytes:
 def _members(said: dict[str, str | int]) -> bytes:
     """What a JSON object has between its braces."""
     text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))[1:-1]
-    return text.encode(
-        "utf-8", "backslashreplace"
-    )  # half a surrogate pair becomes the escape that JSON has for it
+    # Half a surrogate pair becomes the escape that JSON has for it.
+    return text.encode("utf-8", "backslashreplace")

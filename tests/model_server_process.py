@@ -1,0 +1,76 @@
+"""A program that serves one model by the Open Inference Protocol, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+
+from stream_infer.embedded.ports import HOST
+
+__all__ = ["ModelServer"]
+
+READY_S = 180.0
+
+
+class ModelServer(ABC):
+    """Serves the model ``name`` over HTTP and gRPC; after ``kill`` it may ``start`` again. ``folder`` exists."""
+
+    def __init__(self, folder: Path, name: str, http_port: int, grpc_port: int) -> None:
+        self._folder = folder
+        self._name = name
+        self._http_port = http_port
+        self._grpc_port = grpc_port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def http(self) -> str:
+        return f"http://{HOST}:{self._http_port}"
+
+    @property
+    def grpc(self) -> str:
+        return f"grpc://{HOST}:{self._grpc_port}"
+
+    def start(self) -> None:
+        """Start it, and wait until the model is ready."""
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command(),
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
+                env=self._environment(),
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + READY_S
+        while not self._ready():
+            text = (self._folder / "log").read_text("utf-8", "replace")[-3000:]
+            assert self._process.poll() is None, text
+            assert time.monotonic() < deadline, text
+            time.sleep(0.2)
+
+    def kill(self) -> None:
+        """End it, and the processes it started, as the OOM killer would."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    @abstractmethod
+    def _command(self) -> list[str]: ...
+
+    def _environment(self) -> Mapping[str, str] | None:
+        """The variables of its process; None: those of this one."""
+        return None
+
+    def _ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.http}/v2/models/{self._name}/ready", timeout=5).is_success
+        except httpx.HTTPError:
+            return False
