@@ -9,6 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 import httpx
 
@@ -37,6 +38,13 @@ class ModelServer(ABC):
     def grpc(self) -> str:
         return f"grpc://{HOST}:{self._grpc_port}"
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
     def start(self) -> None:
         """Start it, and wait until the model is ready."""
         with (self._folder / "log").open("ab") as log:
@@ -48,12 +56,11 @@ class ModelServer(ABC):
                 env=self._environment(),
                 start_new_session=True,
             )
-        deadline = time.monotonic() + READY_S
-        while not self._ready():
-            text = (self._folder / "log").read_text("utf-8", "replace")[-3000:]
-            assert self._process.poll() is None, text
-            assert time.monotonic() < deadline, text
-            time.sleep(0.2)
+        try:
+            self._wait_ready(self._process)
+        except BaseException:
+            self.kill()
+            raise
 
     def kill(self) -> None:
         """End it, and the processes it started, as the OOM killer would."""
@@ -68,6 +75,14 @@ class ModelServer(ABC):
     def _environment(self) -> Mapping[str, str] | None:
         """The variables of its process; None: those of this one."""
         return None
+
+    def _wait_ready(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + READY_S
+        while not self._ready():
+            text = (self._folder / "log").read_text("utf-8", "replace")[-3000:]
+            assert process.poll() is None, text
+            assert time.monotonic() < deadline, text
+            time.sleep(0.2)
 
     def _ready(self) -> bool:
         try:

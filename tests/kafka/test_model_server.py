@@ -147,11 +147,9 @@ class OnServer(RuntimeContract):
     def open_model(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Model]]:
         folder = tmp_path_factory.mktemp("server")
         drawn_artifact().save(folder / "artifact")
-        server = cls.kind(folder / "served", folder / "artifact" / "model.onnx", "contract", "1")
-        server.start()
-        asked = Server(getattr(server, cls.protocol), version="{version}", timeout_s=10.0)
-        yield lambda: open_artifact(drawn_artifact(), Placement(server=asked)).model
-        server.kill()
+        with cls.kind(folder / "served", folder / "artifact" / "model.onnx", "contract", "1") as server:
+            asked = Server(getattr(server, cls.protocol), version="{version}", timeout_s=10.0)
+            yield lambda: open_artifact(drawn_artifact(), Placement(server=asked)).model
 
 
 class TestMlServerOverHttp(OnServer):
@@ -194,18 +192,16 @@ class TestStopped:
         protocol: str,
     ) -> None:
         name = Artifact.load(model).manifest.name
-        server = kind(tmp_path / "served", model / "model.onnx", name, "1")
-        server.start()
-        deployment = deploy(model={"server_url": getattr(server, protocol)})
-        worker = deployment.start()
-        thread = sending(deployment, rows(6000), 800)
-        worker.wait_until(lambda: "stream_infer_scored_total 0.0" not in worker.get("metrics").text)
-        server.kill()
-        worker.wait_until(model_is(worker, ok=False))
-        server.start()
-        thread.join()
-        deployment.wait_committed()
-        server.kill()
+        with kind(tmp_path / "served", model / "model.onnx", name, "1") as server:
+            deployment = deploy(model={"server_url": getattr(server, protocol)})
+            worker = deployment.start()
+            thread = sending(deployment, rows(6000), 800)
+            worker.wait_until(lambda: "stream_infer_scored_total 0.0" not in worker.get("metrics").text)
+            server.kill()
+            worker.wait_until(model_is(worker, ok=False))
+            server.start()
+            thread.join()
+            deployment.wait_committed()
 
         outcome = deployment.outcome()
         assert len(outcome.scored) == outcome.sent == 6000
