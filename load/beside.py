@@ -1,10 +1,11 @@
 """Whether a shadow can hurt its worker: the worker alone and beside a shadow in misery, in turns of some seconds.
 
 One worker runs through; a shadow comes and goes beside it, so that both kinds of turns are as alike as can be, and the
-spread of the turns says what a difference is worth. A turn beside a shadow that dies begins with its first start, when
-the pauses before restarts are shortest. Brokers and worker share their cores with the load, as they must on a small
-machine; the shadow is on the same cores, where its niceness (``shadow.nice``) keeps it back, or on others. Each misery
-is also what is beside while a full topic is worked off.
+spread of the turns says what a difference is worth. Before the first turn the worker has half a minute, in which its
+broker compiles itself. A turn beside a shadow that dies begins with its first start, when the pauses before restarts
+are shortest. Brokers and worker share their cores with the load, as they must on a small machine; the shadow is on the
+same cores, where its niceness (``shadow.nice``) keeps it back, or on others. Each misery is also what is beside while a
+full topic is worked off.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from load.stand import Run, Stand
 
 __all__ = ["DYING", "MISERIES", "Beside", "Turn", "apart", "beside"]
 
+_WARM_S = 30.0
 _SETTLE_S = 1.5
 _SETUP_S = 10.0
 _CRASH_S = 5.0
@@ -126,7 +128,7 @@ def beside(
     worker = start(stand, "worker", topic)
     wait_ready(stand, worker, topic)
     turns = _Turns(misery_of, seconds, lambda: (stand.broker_cpu_s() or 0.0, worker.cpu_s()))
-    longest_s = pairs * (2 * (seconds + _SETTLE_S) + _SETUP_S)
+    longest_s = _WARM_S + pairs * (2 * (seconds + _SETTLE_S) + _SETUP_S)
     strangers = Strangers()
     with turns.run(topic):
         course = course_of(stand, topic, rate, longest_s)
@@ -203,6 +205,7 @@ class _Turns:
         return found
 
     def _loop(self, topic: str) -> None:
+        self._ended.wait(_WARM_S)
         while not self._ended.wait(_SETTLE_S):
             self._turn(is_beside=False)
             with self._misery(topic):
