@@ -55,6 +55,10 @@ _CLASSIC: dict[str, Any] = {
     "heartbeat.interval.ms": 500,
 }
 
+# A reader is in no group, but the client holds its time-outs against each other as if it were in a `classic` one: those
+# of [kafka.consumer] are for the worker, and for its protocol.
+_NO_MEMBER: dict[str, Any] = {"max.poll.interval.ms": 120_000, "session.timeout.ms": 6_000}
+
 _PRODUCER: dict[str, Any] = {
     "batch.num.messages": 10_000,
     "batch.size": 1_000_000,
@@ -133,6 +137,7 @@ def reader_settings(connection: Settings, extra: Settings, group: str) -> dict[s
         **_CONSUMER,
         **connection,
         **extra,
+        **_NO_MEMBER,
         **_CONSUMER_FIXED,
         "group.id": group,
         "auto.offset.reset": "earliest",

@@ -361,7 +361,8 @@ def test_check_of_a_good_deployment_is_all_ok(deploy):
     answers = checked(deployment.config)
     assert [one for one in answers.items() if one[1][0] != "ok"] == []
     assert list(answers) == [
-        "brokers", "input topic", "scored topic", "reject topic", "state topic", "rights", "model", "schema", "control",
+        "client", "brokers", "input topic", "scored topic", "reject topic", "state topic", "rights", "model", "schema",
+        "control",
     ]  # fmt: skip
     single = [name for name, (_, detail) in answers.items() if "one copy" in detail]
     assert single == ["scored topic", "reject topic", "state topic"]

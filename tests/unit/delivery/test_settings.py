@@ -1,6 +1,6 @@
 """The settings that carry the promise cannot be overridden."""
 
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer
 
 from stream_infer.delivery.settings import consumer_settings, producer_settings, reader_settings
 
@@ -44,6 +44,16 @@ def test_a_reader_sees_ends_and_only_what_is_committed() -> None:
 
     assert settings["enable.partition.eof"] is True
     assert settings["isolation.level"] == "read_committed"
+
+
+def test_a_reader_is_made_whatever_bounds_the_member_has() -> None:
+    """Its own protocol is classic, where no poll time-out may be shorter than the session."""
+    connection = {"bootstrap.servers": "", "log_level": 0}
+    for bounds in (
+        {"max.poll.interval.ms": 6_000},
+        {"session.timeout.ms": 200_000, "max.poll.interval.ms": 300_000},
+    ):
+        Consumer(reader_settings(connection, bounds, "smd")).close()
 
 
 def test_the_shortest_transaction_time_out_makes_a_producer() -> None:
