@@ -11,11 +11,11 @@ from confluent_kafka import KafkaException
 from numpy.typing import NDArray
 
 from stream_infer.assignment import Assignment
-from stream_infer.attempts import Attempts
 from stream_infer.checkpoint import Checkpoint
 from stream_infer.delivery.delivery import Delivery, Undone
 from stream_infer.delivery.source import InputSource
 from stream_infer.log import get_logger
+from stream_infer.quarantine.attempts import Attempts
 from stream_infer.records import Batch
 from stream_infer.restore import Restore
 

@@ -18,11 +18,11 @@ from typing import Literal, Protocol
 from confluent_kafka import KafkaException
 
 from stream_infer.assignment import Assignment
-from stream_infer.attempts import Attempts
 from stream_infer.delivery.source import InputSource
 from stream_infer.delivery.state_topic import Marker, StateReader
 from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
+from stream_infer.quarantine.attempts import Attempts
 
 __all__ = ["Restore", "StartPolicy"]
 

@@ -22,7 +22,7 @@ from stream_infer.errors import BrokerError, ExhaustedError, ModelServerError, M
 from stream_infer.log import get_logger
 from stream_infer.pace import CommitPace
 from stream_infer.partitions import Partitions
-from stream_infer.quarantine import Quarantine
+from stream_infer.quarantine.quarantine import Quarantine
 from stream_infer.records import Batch, Columns, Rejects, Scores
 from stream_infer.stages import Decoded, Stages, Swap
 from stream_infer.stopwatch import Stopwatch

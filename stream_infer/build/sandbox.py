@@ -13,8 +13,8 @@ from stream_infer.config import Config
 from stream_infer.confine import confine
 from stream_infer.log import configure
 from stream_infer.models.model import warm_up_model
+from stream_infer.quarantine.trial import Trial
 from stream_infer.scorer import Scorer
-from stream_infer.trial import Trial
 from stream_infer.windows.table import EntityTable
 
 __all__ = ["COMMAND", "main"]

@@ -10,7 +10,6 @@ from typing import Any
 from confluent_kafka import TopicPartition
 
 from stream_infer.assignment import Assignment
-from stream_infer.attempts import Attempts
 from stream_infer.avro.decoder import Decoder
 from stream_infer.avro.encoder import ScoredEncoder
 from stream_infer.avro.source import SchemaSource
@@ -35,11 +34,12 @@ from stream_infer.pace import CommitPace
 from stream_infer.partitions import Partitions
 from stream_infer.probe import Unfit
 from stream_infer.publish import Publisher
-from stream_infer.quarantine import Quarantine
+from stream_infer.quarantine.attempts import Attempts
+from stream_infer.quarantine.quarantine import Quarantine
+from stream_infer.quarantine.sandbox import Sandbox, SandboxLimits
 from stream_infer.records import Batch, Columns, Scores
 from stream_infer.rejects.records import RejectRecords
 from stream_infer.restore import Restore, StartPolicy
-from stream_infer.sandbox import Sandbox, SandboxLimits
 from stream_infer.scorer import Scorer
 from stream_infer.service import Companion, Service
 from stream_infer.stages import Publisher as AnyPublisher

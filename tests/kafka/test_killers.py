@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from stream_infer.quarantine import ERROR
+from stream_infer.quarantine.quarantine import ERROR
 from tests.chaos.killers import mark, plant
 from tests.chaos.process import ChaosWorker
 from tests.kafka.conftest import Rows

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.errors import ModelError
+from stream_infer.quarantine.trial import Trial
 from stream_infer.records import Batch, Columns, Text
-from stream_infer.trial import Trial
 
 __all__: list[str] = []
 

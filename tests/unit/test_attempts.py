@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_infer.attempts import Attempts
+from stream_infer.quarantine.attempts import Attempts
 from stream_infer.records import Batch, Blobs
 
 REACH = 1000

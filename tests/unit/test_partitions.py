@@ -9,10 +9,10 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from stream_infer.assignment import Assignment
-from stream_infer.attempts import Attempts
 from stream_infer.checkpoint import Checkpoint
 from stream_infer.delivery.source import Committed
 from stream_infer.partitions import Partitions
+from stream_infer.quarantine.attempts import Attempts
 from stream_infer.records import Batch
 from stream_infer.restore import Restore, StartPolicy
 from stream_infer.scorer import Scorer

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream_infer.attempts import Attempts
 from stream_infer.delivery.delivery import Undone
-from stream_infer.quarantine import ERROR, Quarantine
+from stream_infer.quarantine.attempts import Attempts
+from stream_infer.quarantine.quarantine import ERROR, Quarantine
+from stream_infer.quarantine.sandbox import Sandbox, SandboxLimits
 from stream_infer.records import Batch, Blobs, Text
-from stream_infer.sandbox import Sandbox, SandboxLimits
 
 PROGRAM = [sys.executable, "-m", "tests.unit.deadly_stages"]
 MORE_BYTES = 200 << 20

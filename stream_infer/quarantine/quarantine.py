@@ -14,10 +14,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.attempts import Attempts
 from stream_infer.log import get_logger
+from stream_infer.quarantine.attempts import Attempts
+from stream_infer.quarantine.sandbox import Death, NoSandbox, Sandbox
 from stream_infer.records import Batch, Fault, Rejects, Text
-from stream_infer.sandbox import Death, NoSandbox, Sandbox
 
 __all__ = ["ERROR", "Part", "Quarantine"]
 
