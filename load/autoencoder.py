@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from stream_infer.models.artifact import Artifact
 from stream_infer.models.calibrate import calibrate
 from stream_infer.models.dataset import Dataset
 from stream_infer.models.families import Series
+from stream_infer.models.families.network import Dense, Network
 from stream_infer.models.graph import Graph, build_graph
 from stream_infer.models.manifest import Manifest, Term
 from stream_infer.models.onnx_runtime import OnnxModel
@@ -28,7 +28,6 @@ __all__ = ["WINDOW", "autoencoder", "flops_of"]
 
 WINDOW = 5
 _HIDDEN = (128, 32, 128)
-_RAMPS = (0, 2)
 _SEED = 38
 _QUANTILE = 0.999
 _USUAL_MIN = 0.5
@@ -47,7 +46,7 @@ def autoencoder(traffic: Traffic) -> Artifact:
     data = _data(traffic)
     rows = np.arange(len(data))
     known = standardise(data, rows, rows_min=1)
-    network = _Network(_layers(traffic.width), traffic.width)
+    network = _NewestRow(_network(traffic.width))
     content = build_graph(WINDOW, traffic.width, [network])
     manifest = Manifest(
         name="autoencoder",
@@ -77,44 +76,32 @@ def autoencoder(traffic: Traffic) -> Artifact:
 
 
 @dataclass(frozen=True)
-class _Network:
-    """The layers, and how far the newest row is from what comes out of them."""
+class _NewestRow:
+    """How far the newest row is from what comes out of a network."""
 
-    layers: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
-    width: int
+    network: Network
 
     def node(self, graph: Graph) -> str:
         """|row - network(row)| as a term (n, 1, F)."""
         row = graph.flat(1)
-        tensor = row
-        for number, (weights, bias) in enumerate(self.layers):
-            tensor = graph.apply("Gemm", tensor, graph.floats(weights), graph.floats(bias))
-            if number in _RAMPS:
-                tensor = graph.apply("Relu", tensor)
-        return graph.reshape(graph.apply("Abs", graph.apply("Sub", row, tensor)), -1, 1, self.width)
+        left = graph.apply("Sub", row, self.network.node(graph, row))
+        return graph.reshape(graph.apply("Abs", left), -1, 1, self.network.inputs)
 
     def usual(self, series: Series) -> NDArray[np.float32]:
         """Root mean square of the errors per entity and feature (E, F), at least 0.5."""
-        squares = [np.mean(np.square(rows - self._output(rows)), axis=0) for rows in series]
+        squares = [np.mean(np.square(rows - self.network.outputs(rows)), axis=0) for rows in series]
         return np.maximum(np.sqrt(squares), _USUAL_MIN).astype(np.float32)
 
-    def _output(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        values: NDArray[Any] = rows
-        for number, (weights, bias) in enumerate(self.layers):
-            values = values @ weights + bias
-            values = np.maximum(values, 0) if number in _RAMPS else values
-        return values
 
-
-def _layers(width: int) -> tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]:
+def _network(width: int) -> Network:
     random = np.random.default_rng(_SEED)
-    return tuple(
-        (
-            (random.standard_normal((inputs, outputs)) / np.sqrt(inputs)).astype(np.float32),
-            (random.standard_normal(outputs) * 0.1).astype(np.float32),
-        )
-        for inputs, outputs in pairwise((width, *_HIDDEN, width))
-    )
+
+    def layer(inputs: int, outputs: int) -> Dense:
+        weights = random.standard_normal((inputs, outputs)) / np.sqrt(inputs)
+        return weights.astype(np.float32), (random.standard_normal(outputs) * 0.1).astype(np.float32)
+
+    first, second, third, fourth = (layer(*sizes) for sizes in pairwise((width, *_HIDDEN, width)))
+    return Network((first, second, third, fourth))
 
 
 def _data(traffic: Traffic) -> Dataset:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from stream_infer.models.artifact import Artifact
 from stream_infer.models.families.autoencoder import Autoencoder
 from stream_infer.models.families.forecast import Forecast, OwnForecast
+from stream_infer.models.families.network import Network
 from stream_infer.models.families.part import Part
 from stream_infer.models.families.subspace import Subspace
 from stream_infer.models.graph import build_graph
@@ -54,7 +55,7 @@ def drawn_parts() -> tuple[Part, ...]:
         Forecast(term("forecast"), weights, rng.normal(size=FEATURES), 0, 0.2),
         OwnForecast(term("outlook"), rng.normal(size=(2, FEATURES)), rng.normal(size=FEATURES), 1, 0.2),
         Subspace(rng.normal(size=width), basis, FEATURES),
-        Autoencoder(layers, FEATURES),  # type: ignore[arg-type]
+        Autoencoder(Network(layers), FEATURES),  # type: ignore[arg-type]
     )
 
 

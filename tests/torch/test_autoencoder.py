@@ -69,7 +69,7 @@ def test_what_was_learnt_comes_back_and_what_breaks_loose_does_not(part: Autoenc
 
 def test_the_graph_equals_torch(part: Autoencoder) -> None:
     layers = []
-    for weights, bias in part.layers:
+    for weights, bias in part.network.layers:
         layer = torch.nn.Linear(*weights.shape)
         layer.weight.data, layer.bias.data = torch.from_numpy(weights.T.copy()), torch.from_numpy(bias)
         layers.append(layer)
@@ -91,7 +91,7 @@ def test_the_graph_equals_torch(part: Autoencoder) -> None:
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others() -> None:
     first, again, other = (fit_autoencoder(series(), Fitting(seed=seed)) for seed in (3, 3, 4))
 
-    for (a, _), (b, _), (c, _) in zip(first.layers, again.layers, other.layers, strict=True):  # type: ignore[attr-defined]
+    for (a, _), (b, _), (c, _) in zip(*(part.network.layers for part in (first, again, other)), strict=True):  # type: ignore[attr-defined]
         np.testing.assert_array_equal(a, b)
         assert (a != c).any()
 

@@ -12,30 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.errors import ConfigError
+from stream_infer.models.families.network import Network
 from stream_infer.models.families.part import Fitting, Part, Series
 from stream_infer.models.families.sampling import spread_evenly, window_rows, windows_of
 from stream_infer.models.families.usual import root_mean_square
 from stream_infer.models.graph import Graph
 from stream_infer.models.manifest import Term
 
-__all__ = ["Autoencoder", "Dense", "fit_autoencoder", "has_torch"]
+__all__ = ["Autoencoder", "fit_autoencoder", "has_torch"]
 
 WINDOWS_MAX = 50_000
 USUAL_MIN = 0.5
 HELD_OUT = 0.1
 
-Dense = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Weights (inputs, outputs) and bias (outputs) of one layer."""
-
 
 @dataclass(frozen=True)
 class Autoencoder:
-    """Four layers, W * F -> hidden -> middle -> hidden -> W * F, with a ramp (ReLU) after the first and the third.
+    """What a network W * F -> hidden -> middle -> hidden -> W * F does not give back of a window.
 
     Its errors are per feature the root of the mean square, over the window's rows, of what does not come back.
     """
 
-    layers: tuple[Dense, Dense, Dense, Dense]
+    network: Network
     features: int
 
     @property
@@ -46,35 +44,22 @@ class Autoencoder:
     @property
     def rows(self) -> int:
         """Rows of a window."""
-        return len(self.layers[0][0]) // self.features
+        return self.network.inputs // self.features
 
     def node(self, graph: Graph) -> str:
         """Through the network, and what is lacking then."""
         flat = graph.flat(self.rows)
-        tensor = flat
-        for number, (weights, bias) in enumerate(self.layers):
-            tensor = graph.apply("Gemm", tensor, graph.floats(weights), graph.floats(bias))
-            if number in _RAMPS:
-                tensor = graph.apply("Relu", tensor)
-        return graph.root_mean_square(graph.apply("Sub", flat, tensor), self.rows)
+        return graph.root_mean_square(graph.apply("Sub", flat, self.network.node(graph, flat)), self.rows)
 
     def errors(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Windows (n, W, F) -> what does not come back (n, F)."""
         flat = windows.reshape(len(windows), -1)
-        values = flat
-        for number, (weights, bias) in enumerate(self.layers):
-            values = values @ weights + bias
-            if number in _RAMPS:
-                values = np.maximum(values, 0)
-        left = (flat - values).reshape(windows.shape)
+        left = (flat - self.network.outputs(flat)).reshape(windows.shape)
         return np.asarray(np.sqrt((left * left).mean(axis=1)), np.float32)
 
     def usual(self, series: Series) -> NDArray[np.float64]:
         """Root mean square of each entity's errors, at least 0.5."""
         return np.maximum(root_mean_square(self, series), USUAL_MIN)
-
-
-_RAMPS = (0, 2)
 
 
 def has_torch() -> bool:

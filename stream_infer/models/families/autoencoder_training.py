@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from stream_infer.errors import ConfigError
-from stream_infer.models.families.autoencoder import Dense
+from stream_infer.models.families.network import Network
 from stream_infer.models.families.part import Fitting
 
 __all__ = ["train_autoencoder"]
@@ -31,7 +31,7 @@ _LEAST_GAIN = 1e-4
 
 def train_autoencoder(
     learnt: NDArray[np.float32], held_out: NDArray[np.float32], fitting: Fitting
-) -> tuple[Dense, Dense, Dense, Dense]:
+) -> Network:
     """Train on flat windows (n, W * F); the state that is best on ``held_out`` (m, W * F) counts.
 
     Adam, mean square error, batches of 256, a falling rate; at most 2,400 steps, and none more once three checks, one
@@ -49,9 +49,9 @@ def train_autoencoder(
 
 def _train(
     learnt: NDArray[np.float32], held_out: NDArray[np.float32], fitting: Fitting, device: torch.device
-) -> tuple[Dense, Dense, Dense, Dense]:
+) -> Network:
     generator = torch.Generator().manual_seed(fitting.seed)
-    network = _network(learnt.shape[1], generator).to(device)
+    network = _drawn(learnt.shape[1], generator).to(device)
     rows, judges = torch.from_numpy(learnt).to(device), torch.from_numpy(held_out).to(device)
     weights = sum(tensor.numel() for tensor in network.parameters())
     steps = max(CHECK_STEPS, min(STEPS_MAX, int(WORK_MAX / (weights * BATCH))))
@@ -81,7 +81,8 @@ def _train(
     return best
 
 
-def _network(width: int, generator: torch.Generator) -> nn.Sequential:
+def _drawn(width: int, generator: torch.Generator) -> nn.Sequential:
+    """The network before it has learnt anything."""
     hidden = min(_HIDDEN_MAX, 2 * width)
     middle = min(_MIDDLE_MAX, max(2, width // _MIDDLE_SHARE))
     sizes = (width, hidden, middle, hidden, width)
@@ -100,14 +101,14 @@ def _loss(network: nn.Sequential, rows: torch.Tensor) -> float:
     return float(sum(losses)) / len(rows)
 
 
-def _copied(network: nn.Sequential) -> tuple[Dense, Dense, Dense, Dense]:
+def _copied(network: nn.Sequential) -> Network:
     """Weights as the graph wants them."""
     dense = [
         (layer.weight.detach().cpu().numpy().T.copy(), layer.bias.detach().cpu().numpy().copy())
         for layer in network
         if isinstance(layer, nn.Linear)
     ]
-    return dense[0], dense[1], dense[2], dense[3]
+    return Network((dense[0], dense[1], dense[2], dense[3]))
 
 
 def _device(name: str) -> torch.device:

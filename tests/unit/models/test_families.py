@@ -14,6 +14,7 @@ from stream_infer.models import OnnxModel
 from stream_infer.models.families import FAMILIES, Fitting, Part, fit_family
 from stream_infer.models.families.autoencoder import Autoencoder
 from stream_infer.models.families.forecast import Forecast, OwnForecast, fit_forecast, fit_outlook
+from stream_infer.models.families.network import Network
 from stream_infer.models.families.ridge import FACTORS, fit_own_ridge, fit_ridge
 from stream_infer.models.families.sampling import windows_of
 from stream_infer.models.families.subspace import Subspace, fit_subspace
@@ -46,7 +47,7 @@ def drawn(kind: str, features: int, rows: int, gap: int, seed: int) -> Part:
         (rng.normal(size=(a, b)).astype(np.float32) / a, rng.normal(size=b).astype(np.float32))
         for a, b in pairwise(sizes)
     )
-    return Autoencoder(layers, features)  # type: ignore[arg-type]
+    return Autoencoder(Network(layers), features)  # type: ignore[arg-type]
 
 
 KINDS = st.sampled_from(["forecast", "own", "subspace", "autoencoder"])
