@@ -15,7 +15,7 @@ from stream_infer.models.onnx_scan import scan
 from stream_infer.models.placement import ON_CPU, DeviceError, Placement
 from stream_infer.windows.layout import Layout
 
-__all__ = ["INPUT", "OUTPUT", "OnnxModel", "OverBoundError"]
+__all__ = ["INPUT", "OUTPUT", "OnnxModel", "OverBoundError", "cuda_options", "tensorrt_options"]
 
 INPUT = "windows"
 OUTPUT = "errors"
@@ -26,7 +26,7 @@ _PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 _FATAL_ONLY = 4  # ONNX Runtime prints what it also raises; the exception is enough
-_ARENA = "BFCArena"  # names the arena in what ONNX Runtime raises when it is at its bound
+_ARENA = "BFCArena"  # names the arena, of any device, in what ONNX Runtime raises when it is at its bound
 # As usual, but for the bound that goes in with it.
 _UNBOUND = {
     "arena_extend_strategy": -1,
@@ -41,15 +41,22 @@ class OverBoundError(Exception):
 
 
 class OnnxModel:
-    """Scores windows with one ONNX Runtime session. ``open`` makes one from the bytes of a model file."""
+    """Scores windows with one ONNX Runtime session. ``open`` makes one from the bytes of a model file.
+
+    ``batch_max``: what the session takes at once; larger batches go through it in parts.
+    """
 
     def __init__(
-        self, session: onnxruntime.InferenceSession, name: str, version: str, layout: Layout
+        self,
+        session: onnxruntime.InferenceSession,
+        identity: tuple[str, str],
+        layout: Layout,
+        batch_max: int | None = None,
     ) -> None:
         self.session = session
-        self.name = name
-        self.version = version
+        self.name, self.version = identity
         self.layout = layout
+        self._batch_max = batch_max
 
     @classmethod
     def open(
@@ -79,7 +86,9 @@ class OnnxModel:
                 "CUDA, cuDNN or TensorRT libraries cannot be loaded; install those that "
                 f'onnxruntime {onnxruntime.__version__} asks for, or set model.device = "cpu"'
             )
-        model = cls(session, *identity, layout)
+        model = cls(
+            session, identity, layout, placement.batch_max if used == _PROVIDERS["tensorrt"] else None
+        )
         model.check()
         return model
 
@@ -107,6 +116,12 @@ class OnnxModel:
 
     def score(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Windows (n, W, F) -> errors (n, T, F). Raises OverBoundError, and what ONNX Runtime raises."""
+        most = self._batch_max
+        if most is not None and len(windows) > most:
+            return np.concatenate([self._run(windows[at : at + most]) for at in range(0, len(windows), most)])
+        return self._run(windows)
+
+    def _run(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         try:
             errors: NDArray[np.float32] = self.session.run((OUTPUT,), {INPUT: windows})[0]
         except Exception as error:
@@ -120,15 +135,17 @@ class OnnxModel:
 
 
 def _session(content: bytes, placement: Placement, providers: list[Any]) -> onnxruntime.InferenceSession:
-    """A session; on a CPU its tensors lie in an arena of its own that does not grow beyond ``memory_bytes``.
+    """A session whose tensors lie in an arena of its own that does not grow beyond ``memory_bytes``.
 
-    The sizes a graph makes may depend on the windows, so no trial beforehand says how much it will want.
+    The sizes a graph makes may depend on the windows, so no trial beforehand says how much it will want. The arena of
+    a GPU is bounded by its provider's options.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = placement.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _FATAL_ONLY
     if placement.device != "cpu":
+        options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
         return onnxruntime.InferenceSession(content, options, providers=providers)
     options.add_session_config_entry("session.use_env_allocators", "1")
     memory = onnxruntime.OrtMemoryInfo(
@@ -141,25 +158,32 @@ def _session(content: bytes, placement: Placement, providers: list[Any]) -> onnx
 
 
 def _providers(placement: Placement, layout: Layout) -> list[Any]:
-    device, batch_max = placement.device, placement.batch_max
-    available = onnxruntime.get_available_providers()
+    device, available = placement.device, onnxruntime.get_available_providers()
     if _PROVIDERS[device] not in available:
         raise DeviceError(
             f"model.device = {device!r}: the installed onnxruntime {onnxruntime.__version__} offers only "
             f"{', '.join(available)}; install onnxruntime-gpu in the place of onnxruntime, "
             'or set model.device = "cpu"'
         )
-    # Scores on a GPU must equal those on a CPU, so float32 products are not shortened to TF32.
-    cuda = (_PROVIDERS["cuda"], {"use_tf32": "0"})
+    cpu, cuda = _PROVIDERS["cpu"], (_PROVIDERS["cuda"], cuda_options(placement))
     if device == "cpu":
-        return [_PROVIDERS["cpu"]]
+        return [cpu]
     if device == "cuda":
-        return [cuda, _PROVIDERS["cpu"]]
+        return [cuda, cpu]
+    return [(_PROVIDERS["tensorrt"], tensorrt_options(placement, layout)), cuda, cpu]
+
+
+def cuda_options(placement: Placement) -> dict[str, str]:
+    """Scores on a GPU must equal those on a CPU, so float32 products are not shortened to TF32."""
+    return {"use_tf32": "0", "gpu_mem_limit": str(placement.memory_bytes)}
+
+
+def tensorrt_options(placement: Placement, layout: Layout) -> dict[str, str]:
+    """One engine for all batch sizes: without a profile each new size would build another, seconds long."""
     shape = f"{layout.window}x{layout.features}"
-    # One engine for all batch sizes: without a profile each new size would build another, seconds long.
-    profile = {
+    return {
         "trt_profile_min_shapes": f"{INPUT}:1x{shape}",
-        "trt_profile_opt_shapes": f"{INPUT}:{max(1, batch_max // 2)}x{shape}",
-        "trt_profile_max_shapes": f"{INPUT}:{batch_max}x{shape}",
+        "trt_profile_opt_shapes": f"{INPUT}:{max(1, placement.batch_max // 2)}x{shape}",
+        "trt_profile_max_shapes": f"{INPUT}:{placement.batch_max}x{shape}",
+        "trt_max_workspace_size": str(placement.memory_bytes),
     }
-    return [(_PROVIDERS["tensorrt"], profile), cuda, _PROVIDERS["cpu"]]

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from stream_infer.errors import ModelError
 from stream_infer.models.model import first_line
 from stream_infer.models.placement import ON_CPU, DeviceError, Placement
-from stream_infer.models.torch_graphs import CudaGraphs
+from stream_infer.models.torch_graphs import Buckets, cuda_graphs
 from stream_infer.models.torch_program import Named, Program, Value, unpack
 from stream_infer.windows.layout import Layout
 
-__all__ = ["TorchModel", "built"]
+__all__ = ["TorchModel", "built", "memory_share"]
+
+_MODELS_MAX = 2
 
 
 class TorchModel:
@@ -40,7 +42,7 @@ class TorchModel:
         """
         label = f"model {' '.join(identity)}"
         module = built(unpack(content, label))
-        model = cls(_placed(module, layout, placement), *identity, layout)
+        model = cls(_placed(module, layout, placement, len(content)), *identity, layout)
         model.check(label)
         return model
 
@@ -92,15 +94,25 @@ def built(program: Program) -> torch.fx.GraphModule:
     return torch.fx.GraphModule(root, graph).eval()
 
 
-def _placed(module: torch.fx.GraphModule, layout: Layout, placement: Placement) -> Any:
+def _placed(module: torch.fx.GraphModule, layout: Layout, placement: Placement, weights_bytes: int) -> Any:
     """What runs it: the module itself on a CPU, its compiled form in CUDA graphs on a GPU."""
     if placement.device == "cpu":
         torch.set_num_threads(placement.threads)
         return module
     if placement.device == "cuda" and torch.cuda.is_available():
-        return CudaGraphs(torch.compile(module.cuda()), (layout.window, layout.features), placement.batch_max)
+        _, device_bytes = torch.cuda.mem_get_info()
+        torch.cuda.set_per_process_memory_fraction(
+            memory_share(placement.memory_bytes + weights_bytes, device_bytes)
+        )
+        record = cuda_graphs(torch.compile(module.cuda()), (layout.window, layout.features))
+        return Buckets(record, placement.batch_max)
     found = "has no CUDA device" if placement.device == "cuda" else "runs on cpu or cuda"
     raise DeviceError(
         f"model.device = {placement.device!r}: torch {torch.__version__} {found}; check the driver, "
         'or set model.device = "cpu"'
     )
+
+
+def memory_share(model_bytes: int, device_bytes: int) -> float:
+    """The share of a GPU's memory that torch may take: two models', as the next one is opened beside the first."""
+    return min(1.0, _MODELS_MAX * model_bytes / device_bytes)

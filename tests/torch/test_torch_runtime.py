@@ -26,11 +26,11 @@ from stream_infer.models.graph import build_graph  # noqa: E402
 from stream_infer.models.loading import load_model, open_artifact  # noqa: E402
 from stream_infer.models.model import Model  # noqa: E402
 from stream_infer.models.placement import ON_CPU, Placement  # noqa: E402
-from stream_infer.models.torch_graphs import CudaGraphs, bucket_of  # noqa: E402
+from stream_infer.models.torch_graphs import Buckets, Recorded, bucket_of  # noqa: E402
 from stream_infer.models.torch_program import unpack  # noqa: E402
-from stream_infer.models.torch_runtime import TorchModel, built  # noqa: E402
+from stream_infer.models.torch_runtime import TorchModel, built, memory_share  # noqa: E402
 from stream_infer.windows.layout import Layout  # noqa: E402
-from tests.runtimes import ROWS, RuntimeContract, drawn_artifact, reference, some_windows  # noqa: E402
+from tests.runtimes import FEATURES, ROWS, RuntimeContract, drawn_artifact, reference, some_windows  # noqa: E402
 from tests.unit.models.test_families import PARTS, drawn  # noqa: E402
 
 pytestmark = pytest.mark.timeout(900)
@@ -52,6 +52,22 @@ class TestTorch(RuntimeContract):
     def open_model(cls) -> Callable[[], Model]:
         made = exported()
         return lambda: open_artifact(made, ON_CPU).model
+
+
+class TestInBuckets(RuntimeContract):
+    """What a GPU does with a batch, but for the device: buckets that are recorded once and hold what was before."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_model(cls) -> Callable[[], Model]:
+        module = built(unpack(exported().model, "made"))
+
+        def record(size: int) -> Recorded:
+            windows = torch.zeros((size, ROWS, FEATURES))
+            errors = module(windows)
+            return Recorded(windows, errors, lambda: errors.copy_(module(windows)))
+
+        return lambda: TorchModel(Buckets(record, 100), "contract", "1", SOURCE.manifest.layout)
 
 
 @settings(max_examples=12)
@@ -81,16 +97,18 @@ def test_the_same_export_gives_the_same_bytes_and_no_path(artifact: Artifact) ->
     assert b"pickle" not in artifact.model
 
 
-def test_the_graph_can_be_exported_and_compiled_by_torch(artifact: Artifact) -> None:
-    """What is read is an ordinary module: torch traces it as one, which compiling on a GPU begins with."""
-    module = built(unpack(artifact.model, "made"))
-    windows = torch.from_numpy(some_windows(7))
-    compiled = torch.compile(module, backend="eager", dynamic=True)
-    with torch.inference_mode():
-        np.testing.assert_allclose(
-            compiled(windows).numpy(), reference(windows.numpy()), atol=1e-4, rtol=1e-4
-        )
-    torch.export.export(module, (windows,))
+def test_the_program_is_compiled_by_torch(artifact: Artifact) -> None:
+    """As on a GPU, by the compiler for this processor: the first size, then one for all others."""
+    compiled = torch.compile(built(unpack(artifact.model, "made")))
+    for count in (7, 64, 33):
+        windows = some_windows(count)
+        with torch.inference_mode():
+            errors = compiled(torch.from_numpy(windows)).numpy()
+        np.testing.assert_allclose(errors, reference(windows), atol=1e-4, rtol=1e-4)
+
+
+def test_what_is_read_can_be_exported_again(artifact: Artifact) -> None:
+    torch.export.export(built(unpack(artifact.model, "made")), (torch.from_numpy(some_windows(7)),))
 
 
 def test_a_program_of_another_shape_is_refused(artifact: Artifact) -> None:
@@ -112,6 +130,11 @@ def test_an_operator_that_training_does_not_write_is_refused() -> None:
         convert(convert(SOURCE.model, "onnx-int8"), "torch")
 
 
+def test_a_gpu_holds_two_models_at_once_and_no_more() -> None:
+    assert memory_share(2 << 30, 80 << 30) == 0.05
+    assert memory_share(60 << 30, 80 << 30) == 1.0
+
+
 def test_buckets() -> None:
     assert [bucket_of(count) for count in (1, 2, 3, 64, 65, 4096)] == [1, 2, 4, 64, 128, 4096]
 
@@ -119,7 +142,7 @@ def test_buckets() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 def test_on_a_gpu_the_numbers_are_those_of_the_cpu(artifact: Artifact) -> None:
     model = TorchModel.open(artifact.model, ("made", "1"), SOURCE.manifest.layout, Placement("cuda"))
-    assert isinstance(model._run, CudaGraphs)
+    assert isinstance(model._run, Buckets)
     for count in (1, 3, 64, 5000):
         windows = some_windows(count)
         np.testing.assert_allclose(model.score(windows), reference(windows), atol=1e-3, rtol=1e-3)

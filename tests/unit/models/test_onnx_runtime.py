@@ -16,6 +16,7 @@ from stream_infer.models.families.forecast import Forecast
 from stream_infer.models.graph import build_graph
 from stream_infer.models.loading import open_artifact
 from stream_infer.models.model import warm_up_model
+from stream_infer.models.onnx_runtime import cuda_options, tensorrt_options
 from stream_infer.models.onnx_scan import scan
 from stream_infer.models.placement import Placement
 from stream_infer.windows.layout import Layout
@@ -88,6 +89,18 @@ def test_a_device_that_is_not_there_names_the_cure(
 
     with pytest.raises(ModelError, match=r'onnxruntime-gpu.*model\.device = "cpu"'):
         OnnxModel.open(artifact.model, ("small", "1"), artifact.manifest.layout, Placement(device))
+
+
+def test_what_a_gpu_is_told_keeps_precision_and_bounds_its_memory() -> None:
+    placement = Placement("tensorrt", batch_max=512, memory_bytes=1 << 30)
+
+    assert cuda_options(placement) == {"use_tf32": "0", "gpu_mem_limit": "1073741824"}
+    assert tensorrt_options(placement, layout_of(5, 3, 1)) == {
+        "trt_profile_min_shapes": "windows:1x5x3",
+        "trt_profile_opt_shapes": "windows:256x5x3",
+        "trt_profile_max_shapes": "windows:512x5x3",
+        "trt_max_workspace_size": "1073741824",
+    }
 
 
 def test_a_silent_fallback_to_the_cpu_is_refused(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:

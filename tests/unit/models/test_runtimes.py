@@ -8,6 +8,7 @@ import pytest
 
 from stream_infer.models.loading import open_artifact
 from stream_infer.models.model import Model
+from stream_infer.models.onnx_runtime import OnnxModel
 from stream_infer.models.placement import ON_CPU
 from tests.runtimes import RuntimeContract, drawn_artifact
 
@@ -17,3 +18,17 @@ class TestOnnx(RuntimeContract):
     @classmethod
     def open_model(cls) -> Callable[[], Model]:
         return lambda: open_artifact(drawn_artifact(), ON_CPU).model
+
+
+class TestOnnxInParts(RuntimeContract):
+    """TensorRT's engine takes batches up to a size; larger ones go through it in parts."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def open_model(cls) -> Callable[[], Model]:
+        def opened() -> Model:
+            whole = open_artifact(drawn_artifact(), ON_CPU).model
+            assert isinstance(whole, OnnxModel)
+            return OnnxModel(whole.session, ("contract", "1"), whole.layout, batch_max=100)
+
+        return opened
