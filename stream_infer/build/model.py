@@ -77,7 +77,7 @@ def model_of(settings: ModelSettings) -> tuple[ModelAtHand, Followed | None]:
     """The model of the settings, and its follower-to-be where it has an alias. Raises ConfigError, ModelError."""
     if settings.source is None:
         path = _path(settings)
-        return ModelAtHand(load_model(path, placement_of(settings)), path, None), None
+        return ModelAtHand(load_model(path, placement_of(settings), settings.sha256), path, None), None
     followed = Followed(settings, ModelSource.parse(settings.source))
     return followed.first(), followed
 
@@ -86,6 +86,7 @@ def fixed(settings: ModelSettings, path: Path, version: ModelVersion | None) -> 
     """The same settings for the model in this folder, which nobody follows; a server is asked for the same version."""
     own: dict[str, object] = {"path": path, "source": None}
     if version is not None:
+        own["sha256"] = None
         for name, value in (
             ("server_name", settings.server_name),
             ("server_version", settings.server_version),

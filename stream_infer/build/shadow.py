@@ -83,6 +83,7 @@ def _candidate_of(config: Config) -> ModelSettings:
     own = {
         "path": shadow.model,
         "source": shadow.source,
+        "sha256": None,
         "device": shadow.device,
         "threads": shadow.threads,
         "max_flips": 1.0,

@@ -212,7 +212,8 @@ class Assembly:
 
     def _tell_model(self, loaded: LoadedModel, version: ModelVersion | None) -> None:
         manifest = loaded.manifest
-        self.metrics.model(manifest.name, manifest.version, loaded.device)
+        own = () if version is None else (version.aliases, version.uri, version.run_link)
+        self.metrics.model(manifest.name, manifest.version, loaded.device, *own)
         self.status.component("model", ok=True, detail=f"{manifest.name} {manifest.version}")
         self.status.fact(model=manifest.name, version=manifest.version, device=loaded.device)
         if version is not None:

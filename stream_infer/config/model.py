@@ -20,6 +20,8 @@ class ModelSettings(Section):
 
     path: Path | None = None
     """Folder of a model made by `stream-infer train`."""
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """Its digest, as `stream-infer train` prints it: another model in its place is refused. Only with `path`."""
     source: PathOrAddress | None = None
     """A model and an alias to follow: `models/detector@current` (a folder of versions, docs/models.md) or
     `models:/detector@champion` (MLflow). What the alias comes to mean is swapped in without a stop."""
@@ -75,4 +77,6 @@ class ModelSettings(Section):
             raise ValueError(
                 "set one of model.path (a folder) and model.source (a model and an alias to follow)"
             )
+        if self.sha256 is not None and self.path is None:
+            raise ValueError("model.sha256 is that of a model that stays: set model.path, or leave it out")
         return self

@@ -6,7 +6,7 @@ The worker calls these methods once per batch or per event of its life, with cou
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -139,8 +139,9 @@ METRICS = (
     Metric(
         "stream_infer_model_info",
         "gauge",
-        "Always 1; says which model scores.",
-        ("name", "version", "device"),
+        "Always 1; says which model scores. Of a followed one also the aliases that meant it when it was taken, where "
+        "its registry has it, and the page of the run that made it.",
+        ("name", "version", "device", "aliases", "uri", "run"),
     ),
     Metric(
         "stream_infer_compared_total",
@@ -287,11 +288,19 @@ class Metrics:
         self._inc("replayed_total", replayed_count)
         self._set("restore_last_seconds", seconds)
 
-    def model(self, name: str, version: str, device: str) -> None:
+    def model(
+        self,
+        name: str,
+        version: str,
+        device: str,
+        aliases: Sequence[str] = (),
+        uri: str = "",
+        run: str | None = None,
+    ) -> None:
         """Say which model scores from now on."""
         gauge = self._made["stream_infer_model_info"]
         gauge.clear()
-        gauge.labels(name, version, device).set(1)
+        gauge.labels(name, version, device, ",".join(aliases), uri, run or "").set(1)
 
     def followed(self, outcome: str) -> None:
         """Count what became of a new version of the model."""

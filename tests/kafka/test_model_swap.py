@@ -83,6 +83,10 @@ def test_a_swap_under_load(
     assert ["1", "2"] in versions.values() or killed
     stretches = history(deployment)
     assert sum(stretch["events"] for stretch in stretches) == 6300
+    facts = worker.facts()
+    assert facts["model_aliases"] == ["current"]
+    assert facts["model_uri"] == str(tmp_path / "models" / "detector" / "2")
+    assert f'uri="{facts["model_uri"]}"' in worker.get("metrics").text
     for partition, seen in versions.items():
         assert [s["version"] for s in stretches if s["partition"] == partition] == seen
     assert worker.stop() == 0

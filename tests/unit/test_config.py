@@ -160,6 +160,11 @@ def test_commented_defaults_of_the_example_are_the_defaults(tmp_path):
             {"shadow": {"model": "candidate", "source": "models:/detector@challenger"}},
             "set one of shadow.model (a folder) and shadow.source (a model and an alias to follow)",
         ),
+        (
+            {"model": {"path": None, "source": "models/detector@current", "sha256": "0" * 64}},
+            "model.sha256 is that of a model that stays",
+        ),
+        ({"model": {"sha256": "abc"}}, "[model] sha256"),
         ({"output": {"scored_topic": "events"}}, "input.topic and output.scored_topic are both events"),
         ({"kafka": {"sasl_mechanism": "PLAIN"}}, "kafka.security_protocol = PLAINTEXT does not log in"),
         ({"kafka": {"security_protocol": "SASL_SSL"}}, "needs kafka.sasl_mechanism"),

@@ -208,7 +208,7 @@ def test_metrics_count_batches(client, metrics):
     metrics.state(19, 4096)
     metrics.flushed(7, 2)
     metrics.restored(2, 1.5, 300)
-    metrics.model("smd", "1", "cpu")
+    metrics.model("smd", "1", "cpu", ("champion", "prod"), "s3://models/1")
     samples = {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(client.get("/metrics").text)
@@ -242,7 +242,8 @@ def test_metrics_count_batches(client, metrics):
     assert value("state_expired_total") == 2
     assert value("restores_total") == 2
     assert value("replayed_total") == 300
-    assert value("model_info", name="smd", version="1", device="cpu") == 1
+    known = {"aliases": "champion,prod", "uri": "s3://models/1", "run": ""}
+    assert value("model_info", name="smd", version="1", device="cpu", **known) == 1
     assert value("ready") == 0
     assert metrics.value("stream_infer_commits_total") == 1
 

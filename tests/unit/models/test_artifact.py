@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stream_infer.build.model import model_of
+from stream_infer.config.model import ModelSettings
 from stream_infer.errors import ModelError
 from stream_infer.models.artifact import _SIZE_LIMITS, Artifact, pack_profiles, unpack_profiles
 
@@ -39,6 +41,13 @@ def test_round_trip_is_lossless(artifact: Artifact, saved: Path) -> None:
         expected, actual = getattr(artifact.profiles, field), getattr(loaded.profiles, field)
         assert actual.dtype == expected.dtype
         np.testing.assert_array_equal(actual, expected)
+
+
+def test_the_settings_pin_an_artifact(artifact: Artifact, saved: Path) -> None:
+    at_hand, _ = model_of(ModelSettings(path=saved, sha256=artifact.sha256))
+    assert at_hand.loaded.manifest == artifact.manifest
+    with pytest.raises(ModelError, match="is pinned"):
+        model_of(ModelSettings(path=saved, sha256="0" * 64))
 
 
 @pytest.mark.parametrize("name", FILES)
