@@ -75,12 +75,8 @@ def command(model_path: Path, target: Any, out: Path, **options: Any) -> None:
 
 
 def _say(made: Exported, out: Path) -> None:
-    manifest, parity = made.artifact.manifest, made.parity
-    click.echo(f"model {manifest.name} {manifest.version} in {out}")
-    click.echo(
-        f"  {parity.rows} rows: scores differ by {parity.usual_difference:.2g} of a threshold, at most "
-        f"{parity.largest_difference:.2g}; rank agreement {parity.rank_agreement:.6f}; {parity.flips} flips"
-    )
+    manifest = made.artifact.manifest
+    click.echo(f"model {manifest.name} {manifest.version} in {out}\n  {made.parity}")
     for line in speed_lines({"source": made.source, "export": made.target}):
         click.echo(line)
     click.echo(f"  sha256 {made.artifact.sha256}")

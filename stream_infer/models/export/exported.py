@@ -20,7 +20,7 @@ from stream_infer.models.placement import DeviceError, Placement
 from stream_infer.scorer import Scorer
 from stream_infer.windows.table import EntityTable
 
-__all__ = ["Exported", "export", "recent_windows"]
+__all__ = ["Exported", "export", "recent_windows", "scored_by"]
 
 Progress = Callable[[str, float], None]
 """Told the step by name, and the share of it that is done."""
@@ -58,7 +58,7 @@ def export(
     source = open_artifact(artifact, Placement())
     loaded = _opened(made, target)
     scores = [
-        _scores(model, name, data, rows, progress) for name, model in (("source", source), (target, loaded))
+        scored_by(model, name, data, rows, progress) for name, model in (("source", source), (target, loaded))
     ]
     parity = Parity.of(scores[0].score, scores[1].score, scores[0].threshold)
     parity.check(bounds)
@@ -92,9 +92,11 @@ def recent_windows(loaded: LoadedModel, data: Dataset, rows: NDArray[np.int64]) 
     return windows[0]
 
 
-def _scores(
+def scored_by(
     loaded: LoadedModel, name: str, data: Dataset, rows: NDArray[np.int64], progress: Progress
 ) -> OfflineScores:
+    """What a model, called so to who waits, makes of these rows."""
+
     def report(done: float) -> None:
         progress(f"score with {name}", done)
 

@@ -56,6 +56,12 @@ class Parity:
             flips=int(np.count_nonzero((a >= limit) != (b >= limit))),
         )
 
+    def __str__(self) -> str:
+        return (
+            f"{self.rows} rows: scores differ by {self.usual_difference:.2g} of a threshold, at most "
+            f"{self.largest_difference:.2g}; rank agreement {self.rank_agreement:.6f}; {self.flips} flips"
+        )
+
     def check(self, bounds: Bounds) -> None:
         """Raise ModelError when a bound is passed."""
         share = self.flips / self.rows

@@ -153,5 +153,23 @@ def test_tensorrt_without_its_runtime_is_refused_with_a_cure(trained: Path, tmp_
 
 def test_models_are_timed_side_by_side(trained: Path) -> None:
     told = json.loads(call("bench-model", trained, "--seconds", "0.01", "--json"))
-    assert [speed["batch_events"] for speed in told[str(trained)]] == [1, 16, 128, 1024, 4096]
-    assert "events/s" in call("bench-model", trained, trained, "--seconds", "0.01")
+    assert [speed["batch_events"] for speed in told[str(trained)]["speeds"]] == [1, 16, 128, 1024, 4096]
+    assert "beside_first" not in told[str(trained)]
+
+
+def test_models_are_held_against_the_first(trained: Path, tmp_path: Path) -> None:
+    coarse = tmp_path / "int8"
+    data = ("--data", sample_path(), "--split", "test")
+    bounds = ("--max-difference", "10", "--max-flips", "1")
+    call("export", "--model", trained, "--to", "onnx-int8", *data, "--out", coarse, *bounds)
+    exported = load_model(coarse).manifest.metrics
+
+    words = ("bench-model", trained, coarse, "--seconds", "0.01", *data)
+    told = json.loads(call(*words, "--json"))
+    said = call(*words)
+
+    found = told[str(coarse)]["beside_first"]
+    assert found["rows"] == exported["export_rows"]
+    assert found["flips"] == exported["export_flips"] > 0
+    assert found["largest_difference"] == pytest.approx(exported["export_largest_difference"])
+    assert f"{found['flips']} flips" in said
