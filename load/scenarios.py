@@ -13,6 +13,7 @@ from load.plan import Plan
 from load.restore import restores
 from load.rivals import RIVALS
 from load.stand import Stand
+from load.start import starts
 from load.width import widths
 from load.workers import workers
 
@@ -57,5 +58,6 @@ SCENARIOS: dict[str, Scenario] = {
     "keys": keys,
     "workers": workers,
     "idle": idles,
+    "start": starts,
 }
 """What ``python -m load NAME`` runs."""

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -121,11 +121,13 @@ class Stand:
         """Put events into a topic that nobody sees, all of them at once, until what is returned is called."""
         return fill_hidden(self.servers, topic, records(self._traffic[topic], 0, events))
 
-    def worker(self, topic: str, cores: Sequence[int] = (), **environment: str) -> Run:
-        """Start the worker on a topic; settings as SECTION__KEY=value."""
+    def worker(
+        self, topic: str, cores: Sequence[int] = (), variables: Mapping[str, str] = {}, **environment: str
+    ) -> Run:
+        """Start the worker on a topic; settings as SECTION__KEY=value. ``variables``: others of its environment."""
         prefixed = {f"STREAM_INFER__{name}": value for name, value in environment.items()}
         command = [_PROGRAM, "run", "-c", self._config(topic)]
-        return self._started(Run(self.folder, f"worker-{topic}", command, prefixed, cores))
+        return self._started(Run(self.folder, f"worker-{topic}", command, {**prefixed, **variables}, cores))
 
     def candidate(self) -> Path:
         """Train another model on the same rows, for shadows."""

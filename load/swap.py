@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from load.check import check
@@ -21,7 +23,6 @@ from stream_infer.models.artifact import Artifact
 __all__ = ["Memory", "Swapped", "memory", "swapped"]
 
 _SETTINGS = {"MODEL__POLL_INTERVAL_S": "0.1"}
-_VERSIONS = ("1", "2")
 _ALIAS = "current"
 _AFTER_S = 1.0
 _WARM_S = 2.0
@@ -35,7 +36,7 @@ class Swapped:
     """One run: latencies in ms of events meant for the time of a swap, and of all others.
 
     That time goes from the moment the alias was moved to a second after the worker said that the version scores:
-    fetching, verifying, opening, warming up and probing are in it.
+    fetching, verifying, rehearsing, opening, warming up and probing are in it.
     """
 
     rate: float
@@ -69,17 +70,17 @@ class Memory:
 
 @dataclass
 class _Swaps:
-    """Moves the alias to and fro, and notes when: (moved, in use) in epoch seconds."""
+    """Moves the alias to one new version after the other, and notes when: (moved, in use) in epoch seconds."""
 
-    registry: DirectoryRegistry
+    versions: _Versions
     run: Run
     done: list[tuple[float, float]] = field(default_factory=list)
 
     def once(self) -> None:
         """One swap. Raises RuntimeError when it does not come about."""
-        version = _VERSIONS[(len(self.done) + 1) % 2]
+        version = self.versions.another()
         moved = time.time()
-        self.registry.point(_ALIAS, version)
+        self.versions.registry.point(_ALIAS, version)
         while self.run.facts().get("version") != version:
             if time.time() - moved > _SWAP_S:
                 raise RuntimeError(f"version {version} was not taken:\n{self.run.text()[-3000:]}")
@@ -110,11 +111,11 @@ class _Swaps:
 
 def swapped(stand: Stand, rate: float, swaps: int, every_s: float) -> Swapped:
     """Send at a rate while the model is swapped, receive every score, and check each."""
-    registry, source = _versions(stand)
-    topic = stand.topic("swap", source=source)
+    versions = _Versions(stand)
+    topic = stand.topic("swap", source=versions.source)
     run = stand.worker(topic, **_SETTINGS)
     run.wait_ready()
-    going = _Swaps(registry, run)
+    going = _Swaps(versions, run)
     with going.going_on(swaps, every_s):
         course = course_of(stand, topic, rate, _WARM_S + (swaps + 1) * every_s)
     run.stop()
@@ -132,12 +133,12 @@ def swapped(stand: Stand, rate: float, swaps: int, every_s: float) -> Swapped:
 
 def memory(stand: Stand, swaps: int) -> Memory:
     """Swap again and again once the worker has seen some events, and see what stays in memory."""
-    registry, source = _versions(stand)
-    topic = stand.topic("memory", source=source)
+    versions = _Versions(stand)
+    topic = stand.topic("memory", source=versions.source)
     run = stand.worker(topic, **_SETTINGS)
     run.wait_ready()
     stand.fill(topic, 20_000)
-    going, sizes = _Swaps(registry, run), []
+    going, sizes = _Swaps(versions, run), []
     for _ in range(swaps):
         going.once()
         sizes.append(run.rss_bytes() / _MIB)
@@ -146,19 +147,32 @@ def memory(stand: Stand, swaps: int) -> Memory:
     return Memory(swaps, min(sizes[fifth : 2 * fifth]), min(sizes[-fifth:]))
 
 
-def _versions(stand: Stand) -> tuple[DirectoryRegistry, str]:
-    """Two versions of the stand's model, of the same weights, so that every score can be checked; and the source."""
-    folder = stand.folder / "versions"
-    registry = DirectoryRegistry(folder)
-    if not folder.exists():
-        artifact = Artifact.load(stand.model)
-        for version in _VERSIONS:
-            manifest = artifact.manifest.model_copy(update={"version": version})
-            own: Path = stand.folder / f"version-{version}"
-            Artifact.of(manifest, artifact.model, artifact.profiles).save(own)
-            registry.add(own, version, {})
-    registry.point(_ALIAS, _VERSIONS[0])
-    return registry, f"{folder}@{_ALIAS}"
+class _Versions:
+    """Versions of the stand's model that give the same scores, so that every one can be checked.
+
+    Each is another file, as other weights would be: none is taken for one that was rehearsed before.
+    """
+
+    def __init__(self, stand: Stand) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="versions-", dir=stand.folder))
+        self.registry = DirectoryRegistry(folder)
+        self.source = f"{folder}@{_ALIAS}"
+        self._folder = stand.folder
+        self._artifact = Artifact.load(stand.model)
+        self._count = 0
+        self.registry.point(_ALIAS, self.another())
+
+    def another(self) -> str:
+        """Make and register a new version."""
+        self._count += 1
+        version = str(self._count)
+        model = onnx.load_from_string(self._artifact.model)
+        model.doc_string = f"{version} of {time.time_ns()}"
+        manifest = self._artifact.manifest.model_copy(update={"version": version})
+        own = self._folder / "version"
+        Artifact.of(manifest, model.SerializeToString(), self._artifact.profiles).save(own)
+        self.registry.add(own, version, {})
+        return version
 
 
 def _figures(late: NDArray[np.float64]) -> tuple[float, float, float]:
