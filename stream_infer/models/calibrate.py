@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,12 +10,10 @@ from numpy.typing import NDArray
 from stream_infer.models.dataset import Dataset
 from stream_infer.models.model import Model
 from stream_infer.models.offline import profile_rows, score_rows
+from stream_infer.models.progress import Report
 from stream_infer.windows.profiles import Profiles
 
 __all__ = ["calibrate", "thresholds"]
-
-Progress = Callable[[float], None]
-"""Told the share of the work that is done, 0 to 1."""
 
 _BATCH_SIZE = 4096
 _SCALED_AWAY = 1e30
@@ -32,7 +29,7 @@ def calibrate(
     data: Dataset,
     rows: NDArray[np.int64],
     quantile: float,
-    progress: Progress,
+    progress: Report,
 ) -> Profiles:
     """Scale and threshold of each profile from these rows of its entity; the fleet's are the medians.
 

@@ -9,7 +9,6 @@ Model Selection for Time-series Anomaly Detection, ICLR 2023) found over many da
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -22,13 +21,11 @@ from stream_infer.models.families import available
 from stream_infer.models.loading import open_artifact
 from stream_infer.models.offline import score_rows
 from stream_infer.models.placement import Placement
+from stream_infer.models.progress import Progress
 from stream_infer.models.scored import scored_rows
 from stream_infer.models.train import Recipe, train
 
 __all__ = ["choose", "train_chosen", "with_faults"]
-
-Progress = Callable[[str, float], None]
-"""Told the step by name, and the share of it that is done."""
 
 _LEARNT_SHARE = 0.8
 _ENTITIES_MAX = 12

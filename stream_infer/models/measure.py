@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,15 +16,13 @@ from stream_infer.models.evaluate import Cause, Quality, evaluate
 from stream_infer.models.loading import LoadedModel, open_artifact
 from stream_infer.models.offline import score_rows
 from stream_infer.models.placement import Placement
+from stream_infer.models.progress import Progress
 from stream_infer.models.scored import scored_rows
 from stream_infer.models.train import Recipe, train
 from stream_infer.scorer import Scorer
 from stream_infer.windows.table import EntityTable
 
 __all__ = ["Measured", "halves", "left_out", "measure", "us_per_event"]
-
-Progress = Callable[[str, float], None]
-"""Told the step by name, and the share of it that is done."""
 
 _BATCH_EVENTS = 2048
 _TIMED_BATCHES = 24

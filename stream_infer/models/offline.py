@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from stream_infer.models.dataset import Dataset
 from stream_infer.models.model import Model
+from stream_infer.models.progress import Report, silent
 from stream_infer.records import Scores
 from stream_infer.scorer import Scorer
 from stream_infer.windows.alert_kernel import alert_rows
@@ -18,13 +18,6 @@ from stream_infer.windows.profiles import Profiles
 from stream_infer.windows.table import EntityTable
 
 __all__ = ["OfflineScores", "profile_rows", "score_rows"]
-
-Progress = Callable[[float], None]
-"""Told the share of the work that is done, 0 to 1."""
-
-
-def _silent(done: float) -> None:
-    """Report to nobody."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +44,7 @@ def score_rows(
     data: Dataset,
     rows: NDArray[np.int64],
     batch_size: int = 4096,
-    progress: Progress = _silent,
+    progress: Report = silent,
 ) -> OfflineScores:
     """Score these rows of the dataset in their order, every entity starting cold at its first row here.
 

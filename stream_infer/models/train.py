@@ -8,7 +8,7 @@ threshold is a quantile of that over the entity's own training rows.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,17 +24,11 @@ from stream_infer.models.families import Fitting, Part, Series, fit_family
 from stream_infer.models.graph import build_graph
 from stream_infer.models.manifest import Manifest, Term
 from stream_infer.models.onnx_runtime import OnnxModel
+from stream_infer.models.progress import Progress, silent
 from stream_infer.models.standard import Standard, fill_missing, fit_standard, standardised
 from stream_infer.windows.profiles import Profiles
 
 __all__ = ["Recipe", "Standardised", "standardise", "train"]
-
-Progress = Callable[[str, float], None]
-"""Told the step by name, and the share of it that is done."""
-
-
-def _silent(step: str, done: float) -> None:
-    """Report to nobody."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +63,7 @@ def train(
     rows: NDArray[np.int64],
     identity: tuple[str, str | None],
     recipe: Recipe = Recipe(),
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Artifact:
     """Learn from these rows of the dataset. ``identity`` is (name, version); no version = the content's digest.
 
@@ -100,7 +94,7 @@ def train(
 
 
 def standardise(
-    data: Dataset, rows: NDArray[np.int64], rows_min: int, progress: Progress = _silent
+    data: Dataset, rows: NDArray[np.int64], rows_min: int, progress: Progress = silent
 ) -> Standardised:
     """Statistics and standardised rows, no value missing, of each entity with at least ``rows_min`` of these rows.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +16,11 @@ from stream_infer.models.export.speed import Speed, speeds
 from stream_infer.models.loading import LoadedModel, open_artifact
 from stream_infer.models.offline import OfflineScores, score_rows
 from stream_infer.models.placement import DeviceError, Placement
+from stream_infer.models.progress import Progress
 from stream_infer.scorer import Scorer
 from stream_infer.windows.table import EntityTable
 
 __all__ = ["Exported", "export", "recent_windows", "scored_by"]
-
-Progress = Callable[[str, float], None]
-"""Told the step by name, and the share of it that is done."""
 
 _WINDOWS = 4096
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
@@ -11,15 +11,12 @@ from numpy.typing import NDArray
 
 from stream_infer.models.graph import Graph
 from stream_infer.models.manifest import Term
+from stream_infer.models.progress import Report, silent
 
 __all__ = ["Fit", "Fitting", "Part", "Series"]
 
 Series = Sequence[NDArray[np.float32]]
 """Standardised training rows (n, F) of each entity, in time order, no value missing."""
-
-
-def _silent(done: float) -> None:
-    """Report to nobody."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class Fitting:
 
     seed: int = 0
     device: Literal["cpu", "cuda"] = "cpu"
-    progress: Callable[[float], None] = field(default=_silent)
+    progress: Report = silent
 
 
 class Part(Protocol):
