@@ -15,7 +15,7 @@ UNLOADED := triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cuda-cccl n
 	typing-extensions
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-torch test-mlflow test-mlserver test-triton lint format docs bench bench-peers chaos soak lock clean
+.PHONY: help demo test test-torch test-mlflow test-mlserver test-bentoml test-triton lint format docs bench bench-peers chaos soak lock clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -36,19 +36,16 @@ test-mlflow: $(READY) .venv-mlflow/.ready ## the model registry against a real M
 test-mlserver: $(READY) .venv-mlserver/.ready ## a model that a real MLServer runs, over HTTP and gRPC (.venv-mlserver, 0.5 GB)
 	MLSERVER_PROGRAM=.venv-mlserver/bin/mlserver $(BIN)/python -m pytest tests/kafka/test_model_server.py $(ARGS)
 
+test-bentoml: $(READY) .venv-bentoml/.ready ## a model that a real BentoML server runs (.venv-bentoml, 0.3 GB)
+	BENTOML_PROGRAM=.venv-bentoml/bin/bentoml $(BIN)/python -m pytest tests/kafka/test_model_server.py $(ARGS)
+
 test-triton: $(READY) .venv-triton/.ready ## a model that a real Triton runs on the CPU, over HTTP and gRPC (.venv-triton, 0.3 GB)
 	TRITON_ENVIRONMENT=.venv-triton $(BIN)/python -m pytest tests/kafka/test_model_server.py $(ARGS)
 
-.venv-mlflow/.ready: requirements-mlflow.lock
-	@echo "installing MLflow into .venv-mlflow (once, some minutes)"
-	@$(PYTHON) -m venv .venv-mlflow
-	@.venv-mlflow/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mlflow.lock
-	@touch $@
-
-.venv-mlserver/.ready: requirements-mlserver.lock
-	@echo "installing MLServer into .venv-mlserver (once, a minute)"
-	@$(PYTHON) -m venv .venv-mlserver
-	@.venv-mlserver/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mlserver.lock
+.venv-%/.ready: requirements-%.lock
+	@echo "installing $* into .venv-$* (once, a minute)"
+	@$(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 .venv-triton/.ready: requirements-triton.lock
@@ -99,6 +96,8 @@ lock: $(READY) ## pin the newest versions that pyproject.toml allows
 		--python-version 3.11 -o requirements-mlflow.lock
 	printf 'mlserver==1.7.1\nonnxruntime>=1.22\n' | $(BIN)/uv pip compile - --universal --generate-hashes --no-header \
 		--no-annotate --quiet --python-version 3.11 -o requirements-mlserver.lock
+	printf 'bentoml==1.4.40\nonnxruntime>=1.22\n' | $(BIN)/uv pip compile - --universal --generate-hashes --no-header \
+		--no-annotate --quiet --python-version 3.11 -o requirements-bentoml.lock
 	printf 'nvidia-pytriton==0.7.0\nnumpy<2\nonnxruntime>=1.22\n' | $(BIN)/uv pip compile - --no-deps --universal \
 		--generate-hashes --no-header --no-annotate --quiet --python-version 3.11 -o requirements-triton.lock
 	for peer in $(PEERS); do $(BIN)/uv pip compile load/peers/$$peer.in --universal --generate-hashes --no-header \
@@ -107,7 +106,7 @@ lock: $(READY) ## pin the newest versions that pyproject.toml allows
 		--python-version 3.11 --constraints requirements.lock -o requirements-build.lock
 
 clean: ## remove the virtual environment and everything made here
-	rm -rf $(VENV) .venv-torch .venv-mlflow .venv-mlserver .venv-triton .venv-peers build dist models load/results .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-torch .venv-mlflow .venv-mlserver .venv-bentoml .venv-triton .venv-peers build dist models load/results .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): requirements.lock pyproject.toml

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Strangers", "Usage", "usage"]
+__all__ = ["Strangers", "Usage", "family", "usage"]
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
@@ -25,11 +25,16 @@ def usage(pid: int) -> Usage:
     processes = _processes()
     if pid not in processes:
         raise ProcessLookupError(f"process {pid} has ended")
-    family = _family(pid, processes)
+    own = _family(pid, processes)
     return Usage(
-        sum(processes[one].ticks for one in family) / _TICKS_PER_S,
-        sum(_peak_rss_bytes(one) for one in family),
+        sum(processes[one].ticks for one in own) / _TICKS_PER_S,
+        sum(_peak_rss_bytes(one) for one in own),
     )
+
+
+def family(pid: int) -> set[int]:
+    """A process and all it started, as far as they live."""
+    return _family(pid, _processes())
 
 
 class Strangers:
@@ -72,11 +77,11 @@ def _processes() -> dict[int, _Process]:
 
 
 def _family(pid: int, processes: dict[int, _Process]) -> set[int]:
-    family, generation = {pid}, {pid}
+    found, generation = {pid}, {pid}
     while generation:
-        generation = {one for one, process in processes.items() if process.parent in generation} - family
-        family |= generation
-    return family
+        generation = {one for one, process in processes.items() if process.parent in generation} - found
+        found |= generation
+    return found
 
 
 def _peak_rss_bytes(pid: int) -> int:

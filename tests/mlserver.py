@@ -11,13 +11,13 @@ import shutil
 from pathlib import Path
 
 from stream_infer.embedded.ports import HOST, free_ports
-from tests.model_server_process import ModelServer
+from tests.model_server_process import OpenInferenceServer
 
 PROGRAM = os.environ.get("MLSERVER_PROGRAM") and str(Path(os.environ["MLSERVER_PROGRAM"]).absolute())
 EXAMPLE = Path(__file__).parent.parent / "docs" / "examples" / "mlserver"
 
 
-class MlServer(ModelServer):
+class MlServer(OpenInferenceServer):
     """Serves one ``model.onnx``."""
 
     def __init__(self, folder: Path, model: Path, name: str, version: str) -> None:

@@ -1,4 +1,4 @@
-"""A program that serves one model by the Open Inference Protocol, in a process of its own."""
+"""A program that serves one model, in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,35 +8,37 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 import httpx
 
+from load.processes import family
 from stream_infer.embedded.ports import HOST
 
-__all__ = ["ModelServer"]
+__all__ = ["ModelServer", "OpenInferenceServer"]
 
 READY_S = 180.0
 
 
 class ModelServer(ABC):
-    """Serves the model ``name`` over HTTP and gRPC; after ``kill`` it may ``start`` again. ``folder`` exists."""
+    """Serves a model over HTTP; after ``kill`` it may ``start`` again. ``folder`` exists.
 
-    def __init__(self, folder: Path, name: str, http_port: int, grpc_port: int) -> None:
+    ``ready_path`` answers 200 once it does. ``settings`` say, beside its address, how a worker asks it.
+    """
+
+    settings: Mapping[str, str] = {}
+
+    def __init__(self, folder: Path, http_port: int, ready_path: str) -> None:
         self._folder = folder
-        self._name = name
         self._http_port = http_port
-        self._grpc_port = grpc_port
+        self._ready_path = ready_path
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def http(self) -> str:
         return f"http://{HOST}:{self._http_port}"
-
-    @property
-    def grpc(self) -> str:
-        return f"grpc://{HOST}:{self._grpc_port}"
 
     def __enter__(self) -> Self:
         self.start()
@@ -54,7 +56,6 @@ class ModelServer(ABC):
                 stderr=log,
                 cwd=self._folder,
                 env=self._environment(),
-                start_new_session=True,
             )
         try:
             self._wait_ready(self._process)
@@ -65,7 +66,9 @@ class ModelServer(ABC):
     def kill(self) -> None:
         """End it, and the processes it started, as the OOM killer would."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            for pid in family(self._process.pid):  # not by its group: some have groups of their own
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
 
@@ -86,6 +89,19 @@ class ModelServer(ABC):
 
     def _ready(self) -> bool:
         try:
-            return httpx.get(f"{self.http}/v2/models/{self._name}/ready", timeout=5).is_success
+            return httpx.get(f"{self.http}{self._ready_path}", timeout=5).is_success
         except httpx.HTTPError:
             return False
+
+
+class OpenInferenceServer(ModelServer):
+    """Serves the model ``name`` by the Open Inference Protocol, over HTTP and gRPC."""
+
+    def __init__(self, folder: Path, name: str, http_port: int, grpc_port: int) -> None:
+        super().__init__(folder, http_port, f"/v2/models/{name}/ready")
+        self._name = name
+        self._grpc_port = grpc_port
+
+    @property
+    def grpc(self) -> str:
+        return f"grpc://{HOST}:{self._grpc_port}"

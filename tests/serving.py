@@ -1,8 +1,7 @@
 """A model server in the test's own process, so that a test can make it slow, wrong or gone.
 
 It runs the artifact's graph and speaks the Open Inference Protocol, BentoML's and TensorFlow Serving's JSON. What real
-servers say is tested against a real one (tests/kafka/test_mlserver.py) and against what was recorded of real ones
-(tests/data/serving).
+servers say is tested against real ones (tests/kafka/test_model_server.py), and by what they write (tests/data/serving).
 """
 
 from __future__ import annotations

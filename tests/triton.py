@@ -17,7 +17,7 @@ from typing import NamedTuple
 import onnx
 
 from stream_infer.embedded.ports import HOST, free_ports
-from tests.model_server_process import ModelServer
+from tests.model_server_process import OpenInferenceServer
 
 ENVIRONMENT = os.environ.get("TRITON_ENVIRONMENT") and Path(os.environ["TRITON_ENVIRONMENT"]).absolute()
 
@@ -74,7 +74,7 @@ class _Installed(NamedTuple):
         return cls(home, Path(packages), libraries, python)
 
 
-class TritonServer(ModelServer):
+class TritonServer(OpenInferenceServer):
     """Serves one ``model.onnx``; ``version`` is a whole number: Triton has no others."""
 
     def __init__(self, folder: Path, model: Path, name: str, version: str) -> None:

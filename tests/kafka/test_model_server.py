@@ -14,7 +14,8 @@ from stream_infer.models.artifact import Artifact
 from stream_infer.models.loading import open_artifact
 from stream_infer.models.model import Model
 from stream_infer.models.placement import Placement, Server
-from tests import mlserver, triton
+from tests import bentoml_server, mlserver, triton
+from tests.bentoml_server import BentoMlServer
 from tests.kafka.conftest import Rows
 from tests.kafka.deployment import Deployment, WorkerProcess
 from tests.kafka.test_worker import sending
@@ -29,11 +30,16 @@ needs_mlserver = [
     pytest.mark.skipif(mlserver.PROGRAM is None, reason="needs MLServer: make test-mlserver"),
     pytest.mark.timeout(600),
 ]
+needs_bentoml = [
+    pytest.mark.skipif(bentoml_server.PROGRAM is None, reason="needs BentoML: make test-bentoml"),
+    pytest.mark.timeout(600),
+]
 needs_triton = [
     pytest.mark.skipif(triton.ENVIRONMENT is None, reason="needs Triton: make test-triton"),
     pytest.mark.timeout(600),
 ]
 MODEL = "model"
+Kind = type[MlServer | BentoMlServer | TritonServer]
 
 
 @pytest.fixture
@@ -139,7 +145,7 @@ class OnServer(RuntimeContract):
     """The contract on a server of the class ``kind``, over ``protocol``."""
 
     wide = 4000
-    kind: type[MlServer | TritonServer]
+    kind: Kind
     protocol: str
 
     @pytest.fixture(scope="class")
@@ -148,7 +154,8 @@ class OnServer(RuntimeContract):
         folder = tmp_path_factory.mktemp("server")
         drawn_artifact().save(folder / "artifact")
         with cls.kind(folder / "served", folder / "artifact" / "model.onnx", "contract", "1") as server:
-            asked = Server(getattr(server, cls.protocol), version="{version}", timeout_s=10.0)
+            own = {name.removeprefix("server_"): value for name, value in server.settings.items()}
+            asked = Server(getattr(server, cls.protocol), version="{version}", timeout_s=10.0, **own)  # type: ignore[arg-type]
             yield lambda: open_artifact(drawn_artifact(), Placement(server=asked)).model
 
 
@@ -162,6 +169,11 @@ class TestMlServerOverGrpc(OnServer):
     kind, protocol = MlServer, "grpc"
 
 
+class TestBentoMl(OnServer):
+    pytestmark = needs_bentoml
+    kind, protocol = BentoMlServer, "http"
+
+
 class TestTritonOverHttp(OnServer):
     pytestmark = needs_triton
     kind, protocol = TritonServer, "http"
@@ -173,36 +185,31 @@ class TestTritonOverGrpc(OnServer):
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("protocol", ["http", "grpc"])
 @pytest.mark.parametrize(
-    "kind",
+    ("kind", "protocol"),
     [
-        pytest.param(MlServer, id="mlserver", marks=needs_mlserver),
-        pytest.param(TritonServer, id="triton", marks=needs_triton),
+        pytest.param(MlServer, "http", id="mlserver-http", marks=needs_mlserver),
+        pytest.param(MlServer, "grpc", id="mlserver-grpc", marks=needs_mlserver),
+        pytest.param(BentoMlServer, "http", id="bentoml", marks=needs_bentoml),
+        pytest.param(TritonServer, "http", id="triton-http", marks=needs_triton),
+        pytest.param(TritonServer, "grpc", id="triton-grpc", marks=needs_triton),
     ],
 )
-class TestStopped:
-    def test_a_server_is_killed_in_mid_stream_and_comes_back(
-        self,
-        deploy: Deploy,
-        rows: Rows,
-        model: Path,
-        tmp_path: Path,
-        kind: type[MlServer | TritonServer],
-        protocol: str,
-    ) -> None:
-        name = Artifact.load(model).manifest.name
-        with kind(tmp_path / "served", model / "model.onnx", name, "1") as server:
-            deployment = deploy(model={"server_url": getattr(server, protocol)})
-            worker = deployment.start()
-            thread = sending(deployment, rows(6000), 800)
-            worker.wait_until(lambda: "stream_infer_scored_total 0.0" not in worker.get("metrics").text)
-            server.kill()
-            worker.wait_until(model_is(worker, ok=False))
-            server.start()
-            thread.join()
-            deployment.wait_committed()
+def test_a_server_is_killed_in_mid_stream_and_comes_back(
+    deploy: Deploy, rows: Rows, model: Path, tmp_path: Path, kind: Kind, protocol: str
+) -> None:
+    name = Artifact.load(model).manifest.name
+    with kind(tmp_path / "served", model / "model.onnx", name, "1") as server:
+        deployment = deploy(model={"server_url": getattr(server, protocol), **server.settings})
+        worker = deployment.start()
+        thread = sending(deployment, rows(6000), 800)
+        worker.wait_until(lambda: "stream_infer_scored_total 0.0" not in worker.get("metrics").text)
+        server.kill()
+        worker.wait_until(model_is(worker, ok=False))
+        server.start()
+        thread.join()
+        deployment.wait_committed()
 
-        outcome = deployment.outcome()
-        assert len(outcome.scored) == outcome.sent == 6000
-        assert worker.stop() == 0
+    outcome = deployment.outcome()
+    assert len(outcome.scored) == outcome.sent == 6000
+    assert worker.stop() == 0
