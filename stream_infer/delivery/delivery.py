@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from stream_infer.delivery.bounded import returns_within
+from stream_infer.delivery.bounded import Caller
 from stream_infer.delivery.client_log import ClientLog
 from stream_infer.delivery.membership import Membership
 from stream_infer.delivery.outgoing import Outgoing
@@ -158,7 +158,9 @@ class Outbox:
         producer, self.producer = self.producer, None
         if producer is not None:
             with warnings.catch_warnings(action="ignore"):  # one that cannot abort what is open warns of it
-                closed = returns_within(partial(_close, producer), _CLOSE_S, "closing-producer")
+                closing = Caller("closing-producer")
+                closed = closing.returns_within(partial(_close, producer), _CLOSE_S)
+                closing.close()
             if not closed:
                 _LOG.warning("left a producer to close by itself", waited_s=_CLOSE_S)
 

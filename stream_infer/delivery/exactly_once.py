@@ -28,7 +28,7 @@ from typing import NoReturn
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from stream_infer.delivery.bounded import returns_within
+from stream_infer.delivery.bounded import Caller
 from stream_infer.delivery.delivery import Ledger, Outbox, Undone, error_of
 from stream_infer.delivery.membership import Membership, NotAMember
 from stream_infer.errors import DeliveryError
@@ -83,6 +83,7 @@ class ExactlyOnce:
         self._note = note
         self._timeout_s = timeout_s
         self._offsets_s = min(_OFFSETS_S, timeout_s)
+        self._sending = Caller("sending-offsets")
         self._ready_timeout_s = ready_timeout_s
         self._progress = progress
         self._rebuilt = rebuilt
@@ -167,6 +168,7 @@ class ExactlyOnce:
             self._end()
             with suppress(KafkaException):
                 self._outbox.producer.abort_transaction(_CLOSE_TIMEOUT_S)
+        self._sending.close()
         self._outbox.close()
 
     def _flush(self) -> None:
@@ -177,9 +179,7 @@ class ExactlyOnce:
 
     def _send(self, offsets: Callable[[float], None]) -> None:
         """Send offsets; raises Undone where the client does not come back (rule 5)."""
-        if not returns_within(
-            partial(offsets, self._offsets_s), self._offsets_s + _GRACE_S, "sending-offsets"
-        ):
+        if not self._sending.returns_within(partial(offsets, self._offsets_s), self._offsets_s + _GRACE_S):
             raise Undone(
                 _STUCK, f"the client did not come back from sending offsets in {self._offsets_s:.0f} s"
             )
