@@ -57,7 +57,7 @@ class BatchProducer:
         self._client = handle_of(library, producer)
         self._queue = library.functions.queue_get_main(self._client)
         self._topics: dict[str, int] = {}
-        self._reports = Reports(np.zeros(4, np.int64), np.zeros(NAME_BYTES, np.uint8))
+        self._reports = Reports(np.zeros(3, np.int64), np.zeros(NAME_BYTES, np.uint8))
         self._fatal: Failure | None = None
 
     def produce(self, topic: str, outgoing: Outgoing, timeout_s: float) -> NDArray[np.int32]:
@@ -85,10 +85,10 @@ class BatchProducer:
     def take_failure(self) -> Failure | None:
         """The first record that failed since the last call, or what made the whole client fail."""
         seen, fatal = self._reports.seen, self._fatal
-        if seen[1] and fatal is None:
+        if seen[0] and fatal is None:
             name = self._reports.topic.tobytes().split(b"\0")[0].decode()
-            fatal = int(seen[2]), f"{name}[{seen[3]}]"
-        seen[1], self._fatal = 0, None
+            fatal = int(seen[1]), f"{name}[{seen[2]}]"
+        seen[0], self._fatal = 0, None
         return fatal
 
     def topic_handle(self, name: str) -> int:

@@ -60,7 +60,7 @@ class Records(NamedTuple):
 
 
 class Reports(NamedTuple):
-    """What reports said: ``seen`` is [count, failed, code and partition of the first failure], ``topic`` its name."""
+    """What reports said: ``seen`` is [failed, code and partition of the first failure], ``topic`` its name."""
 
     seen: NDArray[np.int64]
     topic: NDArray[np.uint8]
@@ -222,15 +222,8 @@ def settle(
             return NOTHING_CAME
         if call_int(calls.event_type, (event,)) != _DELIVERY_REPORT:
             return int(event)
-        message = call_long(calls.event_message_next, (event,))
-        while message != 0:
-            reports.seen[0] += 1
-            error = load_int(message + ERROR)
-            if error != 0:
-                if reports.seen[1] == 0:
-                    _note(calls, message, error, reports)
-                reports.seen[1] += 1
-            message = call_long(calls.event_message_next, (event,))
+        if call_int(calls.event_error, (event,)) != 0:  # else all of its records were written
+            _note_failed(calls, event, reports)
         call_int(calls.event_destroy, (event,))
         if not until_none_left:
             return NOTHING_CAME
@@ -238,10 +231,23 @@ def settle(
 
 
 @kernel
+def _note_failed(calls: Calls, event: int, reports: Reports) -> None:
+    """Count the failed ones among the records of a report."""
+    message = call_long(calls.event_message_next, (event,))
+    while message != 0:
+        error = load_int(message + ERROR)
+        if error != 0:
+            if reports.seen[0] == 0:
+                _note(calls, message, error, reports)
+            reports.seen[0] += 1
+        message = call_long(calls.event_message_next, (event,))
+
+
+@kernel
 def _note(calls: Calls, message: int, error: int, reports: Reports) -> None:
     """Keep the first failure."""
-    reports.seen[2] = error
-    reports.seen[3] = load_int(message + PARTITION)
+    reports.seen[1] = error
+    reports.seen[2] = load_int(message + PARTITION)
     name = call_long(calls.topic_name, (load_long(message + TOPIC),))
     for at in range(NAME_BYTES):
         reports.topic[at] = load_byte(name + at)

@@ -34,6 +34,7 @@ class Calls(NamedTuple):
     queue_poll: int
     outq_len: int
     event_type: int
+    event_error: int
     event_message_next: int
     event_destroy: int
     topic_name: int

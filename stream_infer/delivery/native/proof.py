@@ -104,7 +104,7 @@ def _reported(library: Library, queue: int, events: list[int]) -> list[int]:
         if not event:
             continue
         events.append(event)
-        if functions.event_type(event) == _REPORT:
+        if functions.event_type(event) == _REPORT and functions.event_error(event):
             while message := functions.event_message_next(event):
                 found.append(message)
     return found
