@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from stream_infer.errors import ModelError, ModelServerError
 from stream_infer.models.loading import LoadedModel
+from stream_infer.models.standard import raw, standardised
 
 __all__ = ["Unfit", "flips"]
 
@@ -61,12 +62,11 @@ def _restandardised(
     if missing > 0:
         windows = np.concatenate([np.repeat(windows[:, :1], missing, axis=1), windows], axis=1)
     old, new = used.profiles, candidate.profiles
-    z = windows[:, -wanted:].astype(np.float64)
-    spread = old.spread[entity][:, None]
-    x = old.center[entity][:, None] + 5 * spread * np.sinh(z / 5)
-    fresh = 5 * np.arcsinh((x - new.center[profiles][:, None]) / (5 * new.spread[profiles][:, None]))
+    z = windows[:, -wanted:]
+    x = raw(z, old.center[entity][:, None], old.spread[entity][:, None])
+    fresh = standardised(x, new.center[profiles][:, None], new.spread[profiles][:, None])
     same = (old.center[entity] == new.center[profiles]) & (old.spread[entity] == new.spread[profiles])
-    return np.where(same[:, None], z, fresh).astype(np.float32)
+    return np.where(same[:, None], z, fresh)
 
 
 def _over(errors: NDArray[np.float32], profile: NDArray[np.int64], loaded: LoadedModel) -> NDArray[np.bool_]:

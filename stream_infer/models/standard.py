@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Standard", "fill_missing", "fit_standard", "standardised"]
+__all__ = ["Standard", "fill_missing", "fit_standard", "raw", "standardised"]
 
 _Rows = NDArray[np.float32]
 
@@ -58,6 +58,11 @@ def standardised(
 ) -> _Rows:
     """Standardise: z = 5 asinh((x - center) / (5 spread)), linear near 0, logarithmic from about 5 on."""
     return np.asarray(5 * np.arcsinh((rows - center) / (5 * spread)), np.float32)
+
+
+def raw(rows: _Rows, center: NDArray[np.float64], spread: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The reverse of ``standardised``."""
+    return np.asarray(center + 5 * spread * np.sinh(rows.astype(np.float64) / 5))
 
 
 def fill_missing(rows: _Rows) -> _Rows:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -97,9 +99,15 @@ def test_the_same_export_gives_the_same_bytes_and_no_path(artifact: Artifact) ->
     assert b"pickle" not in artifact.model
 
 
-def test_the_program_is_compiled_by_torch(artifact: Artifact) -> None:
-    """As on a GPU, by the compiler for this processor: the first size, then one for all others."""
-    compiled = torch.compile(built(unpack(artifact.model, "made")))
+needs_compiler = pytest.mark.skipif(
+    not (find_spec("setuptools") and shutil.which("c++")), reason="needs setuptools and a C++ compiler"
+)
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=needs_compiler)])
+def test_the_program_is_compiled_by_torch(artifact: Artifact, backend: str) -> None:
+    """As on a GPU, as far as a CPU goes: the first size, then one for all others."""
+    compiled = torch.compile(built(unpack(artifact.model, "made")), backend=backend)
     for count in (7, 64, 33):
         windows = some_windows(count)
         with torch.inference_mode():

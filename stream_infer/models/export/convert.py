@@ -14,18 +14,17 @@ from stream_infer.errors import ModelError
 from stream_infer.models.artifact import MODEL, TORCH_MODEL
 from stream_infer.models.placement import Device
 
-__all__ = ["TARGETS", "Target", "convert", "device_of", "file_of"]
+__all__ = ["Target", "convert", "device_of", "file_of"]
 
 Target = Literal["onnx", "onnx-int8", "onnx-fp16", "torch", "tensorrt"]
+"""The form a model is to have:
 
-TARGETS: dict[Target, str] = {
-    "onnx": "constants folded, nodes that do nothing removed; the same numbers",
-    "onnx-int8": "weights as 8 bit integers, sums of products as integers",
-    "onnx-fp16": "weights and sums in half precision; windows and errors stay float32",
-    "torch": "a program of torch.export with its weights, run by torch",
-    "tensorrt": "the same graph, compiled by TensorRT on the GPU it runs on",
-}
-"""Target -> what becomes of the model."""
+onnx        constants folded, nodes that do nothing removed; the same numbers
+onnx-int8   weights as 8 bit integers, sums of products as integers
+onnx-fp16   weights and sums in half precision; windows and errors stay float32
+torch       a program of torch.export with its weights, run by torch
+tensorrt    the same graph, compiled by TensorRT on the GPU it runs on
+"""
 
 
 def device_of(target: Target) -> Device:

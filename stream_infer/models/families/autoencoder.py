@@ -15,14 +15,13 @@ from stream_infer.errors import ConfigError
 from stream_infer.models.families.network import Network
 from stream_infer.models.families.part import Fitting, Part, Series
 from stream_infer.models.families.sampling import spread_evenly, window_rows, windows_of
-from stream_infer.models.families.usual import root_mean_square
+from stream_infer.models.families.usual import usual_errors
 from stream_infer.models.graph import Graph
 from stream_infer.models.manifest import Term
 
 __all__ = ["Autoencoder", "fit_autoencoder", "has_torch"]
 
 WINDOWS_MAX = 50_000
-USUAL_MIN = 0.5
 HELD_OUT = 0.1
 
 
@@ -59,7 +58,7 @@ class Autoencoder:
 
     def usual(self, series: Series) -> NDArray[np.float64]:
         """Root mean square of each entity's errors, at least 0.5."""
-        return np.maximum(root_mean_square(self, series), USUAL_MIN)
+        return usual_errors(self, series)
 
 
 def has_torch() -> bool:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stream_infer.models.families.part import Fitting, Part, Series
 from stream_infer.models.families.sampling import spread_evenly, window_rows, windows_of
-from stream_infer.models.families.usual import root_mean_square
+from stream_infer.models.families.usual import usual_errors
 from stream_infer.models.graph import Graph
 from stream_infer.models.manifest import Term
 
@@ -18,7 +18,6 @@ __all__ = ["Subspace", "fit_subspace"]
 WINDOWS_MAX = 50_000
 VARIANCE = 0.8
 COMPONENTS_MAX = 256
-USUAL_MIN = 0.5
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Subspace:
 
     def usual(self, series: Series) -> NDArray[np.float64]:
         """Root mean square of each entity's errors, at least 0.5."""
-        return np.maximum(root_mean_square(self, series), USUAL_MIN)
+        return usual_errors(self, series)
 
 
 def fit_subspace(series: Series, fitting: Fitting) -> Part:

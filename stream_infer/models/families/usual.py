@@ -1,29 +1,24 @@
-"""What a usual error of a part is, measured on each entity's training rows."""
+"""What a usual error of a part is that looks at whole windows, measured on each entity's training rows."""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.models.families.part import Series
+from stream_infer.models.families.part import Part, Series
 from stream_infer.models.families.sampling import spread_evenly, windows_of
 
-__all__ = ["root_mean_square"]
+__all__ = ["usual_errors"]
 
 _WINDOWS_MAX = 20_000
+_LEAST = 0.5
 
 
-class _Errors(Protocol):
-    @property
-    def rows(self) -> int: ...
+def usual_errors(part: Part, series: Series) -> NDArray[np.float64]:
+    """Root mean square of the part's errors, per entity and feature (E, F), but at least 0.5.
 
-    def errors(self, windows: NDArray[np.float32]) -> NDArray[np.float32]: ...
-
-
-def root_mean_square(part: _Errors, series: Series) -> NDArray[np.float64]:
-    """Of the part's errors, per entity and feature (E, F), over at most 20,000 windows of each entity."""
+    Over at most 20,000 windows of each entity.
+    """
     measured = np.empty((len(series), series[0].shape[1]))
     for index, rows in enumerate(series):
         total, used = np.zeros(rows.shape[1]), 0
@@ -32,4 +27,4 @@ def root_mean_square(part: _Errors, series: Series) -> NDArray[np.float64]:
             total += (errors * errors).sum(axis=0)
             used += len(at)
         measured[index] = np.sqrt(total / max(used, 1))
-    return measured
+    return np.maximum(measured, _LEAST)

@@ -18,15 +18,26 @@ __all__ = ["BentoMl", "OpenInferenceRest", "TensorFlowServing"]
 _Windows = NDArray[np.float32]
 
 
-class OpenInferenceRest:
+class _Posting:
+    """Posts JSON to one path."""
+
+    def __init__(self, client: JsonClient, path: str) -> None:
+        self._client = client
+        self._path = path
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+class OpenInferenceRest(_Posting):
     """``POST /v2/models/NAME[/versions/VERSION]/infer``: MLServer, Triton, KServe, OpenVINO.
 
     https://github.com/kserve/open-inference-protocol
     """
 
     def __init__(self, client: JsonClient, name: str, version: str | None) -> None:
-        self._client = client
-        self._path = f"/v2/models/{quote(name)}{f'/versions/{quote(version)}' if version else ''}/infer"
+        super().__init__(client, f"/v2/models/{_versioned(name, version)}/infer")
 
     def ask(self, windows: _Windows, timeout_s: float) -> _Windows:
         """Tensors go flat, with their shape beside them."""
@@ -42,36 +53,26 @@ class OpenInferenceRest:
                 return _shaped(_array(output.get("data")), output.get("shape"))
         raise Unanswered(f"{self._path} answers without an output {OUTPUT}")
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
 
-
-class BentoMl:
+class BentoMl(_Posting):
     """``POST /NAME``, the endpoint of a BentoML service: ``def NAME(self, windows: np.ndarray) -> np.ndarray``."""
 
     def __init__(self, client: JsonClient, name: str) -> None:
-        self._client = client
-        self._path = f"/{quote(name)}"
+        super().__init__(client, f"/{quote(name)}")
 
     def ask(self, windows: _Windows, timeout_s: float) -> _Windows:
         """Arguments by name; the answer is the array alone."""
         return _array(self._client.post(self._path, {INPUT: windows.tolist()}, timeout_s))
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
 
-
-class TensorFlowServing:
+class TensorFlowServing(_Posting):
     """``POST /v1/models/NAME[/versions/VERSION]:predict``, in columns.
 
     https://github.com/tensorflow/serving/blob/master/tensorflow_serving/g3doc/api_rest.md
     """
 
     def __init__(self, client: JsonClient, name: str, version: str | None) -> None:
-        self._client = client
-        self._path = f"/v1/models/{quote(name)}{f'/versions/{quote(version)}' if version else ''}:predict"
+        super().__init__(client, f"/v1/models/{_versioned(name, version)}:predict")
 
     def ask(self, windows: _Windows, timeout_s: float) -> _Windows:
         """With one output the answer is its array, with several a table of them by name."""
@@ -83,9 +84,9 @@ class TensorFlowServing:
             raise Unanswered(f"{self._path} answers without an output {OUTPUT}")
         return _array(outputs)
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+
+def _versioned(name: str, version: str | None) -> str:
+    return quote(name) if not version else f"{quote(name)}/versions/{quote(version)}"
 
 
 def _listed(said: Any, name: str) -> list[Any]:
