@@ -61,7 +61,20 @@ def test_a_failed_run_stays_and_is_named(tmp_path: Path) -> None:
     assert "ended a worker 3 times (5.00 % of all faults)" in text
     assert "in 1 runs, 0 of them with all brokers away at once: it was found in 1 (0 of those)" in text
     assert "something was lost, doubled or torn in 1." in text
-    assert "| worker kill -9 | classic | abc | 9 | 2.00 | 3.00 | 3.00 |" in text
+    assert "| worker kill -9 | classic | abc | 9 | 2.00 | 3.00 | 3.00 |  |" in text
+
+
+def test_the_newest_commit_of_a_fault_is_told_first_and_the_others_stay(tmp_path: Path) -> None:
+    versions = {"kafka": "4.3.1", "stream-infer": "0.1.0", "librdkafka": "2.16.0"}
+    for seed, (commit, took_s) in enumerate((("old", 7.0), ("new", 1.0), ("new", 3.0))):
+        changes = {"versions": {**versions, "commit": commit}, "measured": {"broker kill -9": [took_s]}}
+        (tmp_path / f"{seed}.json").write_text(json.dumps(report(seed, **changes)))
+    (tmp_path / "all.json").write_text(written(merged([tmp_path])))
+    told, _, folded = page(tmp_path / "all.json").partition("<details>")
+
+    assert "| broker kill -9 | classic | new | 2 | 2.00 | 2.90 | 3.00 | 10 |" in told
+    assert "| broker kill -9 | classic | old | 1 | 7.00 | 7.00 | 7.00 |" in folded
+    assert "| old |" not in told
 
 
 def test_a_run_that_never_began_is_none(tmp_path: Path) -> None:
