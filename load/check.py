@@ -10,6 +10,7 @@ import numpy as np
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from numpy.typing import NDArray
 
+from load.clients import FAILOVER
 from load.stand import Stand
 from load.topics import partitions_of
 from stream_infer.avro import schemas
@@ -48,6 +49,7 @@ def reader(servers: str) -> Consumer:
     """A read_committed consumer without a group that stops at ends."""
     return Consumer(
         {
+            **FAILOVER,
             "bootstrap.servers": servers,
             "group.id": f"reader-{uuid.uuid4().hex}",
             "enable.auto.commit": False,

@@ -11,6 +11,7 @@ import time
 import numpy as np
 from confluent_kafka import Producer
 
+from load.clients import FAILOVER
 from load.events import HOSTS, pairs
 from load.topics import PARTITIONS
 
@@ -22,7 +23,12 @@ _TICK_S = 0.002
 def send(servers: str, topic: str, rate: float, seconds: float, partitions: int = PARTITIONS) -> None:
     """Send ``rate`` events a second for ``seconds``; an event's partition is its host's number."""
     producer = Producer(
-        {"bootstrap.servers": servers, "linger.ms": 0, "queue.buffering.max.messages": 1_000_000}
+        {
+            **FAILOVER,
+            "bootstrap.servers": servers,
+            "linger.ms": 0,
+            "queue.buffering.max.messages": 1_000_000,
+        }
     )
     producer.list_topics(topic, timeout=10)
     began = time.time() + 0.05

@@ -14,6 +14,7 @@ import numpy as np
 from confluent_kafka import KafkaException, Message, Producer
 from numpy.typing import NDArray
 
+from load.clients import FAILOVER
 from load.events import HOSTS, pairs
 from load.poison import POISON
 from tests.chaos.evidence import UNTOLD, key_of
@@ -156,9 +157,7 @@ class Ledger(threading.Thread):
                 "compression.type": "lz4",
                 "message.timeout.ms": _ACKED_WITHIN_MS,
                 "queue.buffering.max.messages": 2 * _OUTSTANDING_MAX,
-                "metadata.recovery.strategy": "none",
-                "topic.metadata.refresh.interval.ms": 5_000,
-                "reconnect.backoff.max.ms": 500,
+                **FAILOVER,
                 "log_level": 0,
                 "error_cb": self._on_error,
                 **self._client,

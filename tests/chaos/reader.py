@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from numpy.typing import NDArray
 
 from load.check import scored_decoder
+from load.clients import FAILOVER
 from stream_infer.delivery.source import batch_of
 from stream_infer.records import Text
 from stream_infer.rejects import Reject
@@ -130,9 +131,7 @@ class Reader(threading.Thread):
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
                 "fetch.queue.backoff.ms": 10,
-                "metadata.recovery.strategy": "none",
-                "topic.metadata.refresh.interval.ms": 5_000,
-                "reconnect.backoff.max.ms": 500,
+                **FAILOVER,
                 "log_level": 0,
                 "error_cb": lambda _: None,
             }
