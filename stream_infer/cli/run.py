@@ -28,14 +28,17 @@ def command(config_path: Path) -> None:
     Exit codes: 0 drained, 2 settings, 3 model, 4 registry, 5 brokers, 6 delivery, 7 control server, 8 stalled,
     10 out of memory.
     """
-    from stream_infer.build.worker import build  # noqa: PLC0415 - it compiles and loads, --help does without
-    from stream_infer.checks import require  # noqa: PLC0415
+    from stream_infer.build.fence import fence  # noqa: PLC0415 - --help does without
     from stream_infer.log import configure  # noqa: PLC0415
 
     config = load_config(config_path)
     configure(config.log.format, config.log.level)
-    require(config, config_path)
-    service = build(config)
+    with fence(config):
+        from stream_infer.build.worker import build  # noqa: PLC0415 - it takes a second, and nobody waits for us by now
+        from stream_infer.checks import require  # noqa: PLC0415
+
+        require(config, config_path)
+        service = build(config)
     stop_on_signals(service)
     service.run()
     get_logger("stream_infer").info("stopped")

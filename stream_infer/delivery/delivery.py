@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from stream_infer.errors import BrokerError, DeliveryError
 from stream_infer.log import get_logger
 
 __all__ = [
+    "CONNECTION_LOST",
     "MODEL_UNANSWERED",
     "Delivery",
     "Failures",
@@ -34,6 +36,7 @@ __all__ = [
 
 _LOG = get_logger(__name__)
 _QUEUE_FULL_WAIT_S = 0.05
+_FLUSH_STEP_S = 0.05
 _CLOSE_S = 3.0
 _ABANDONED_MAX = 8
 _FAILURES_MAX = 20
@@ -51,6 +54,9 @@ _REFUSED = {
 
 MODEL_UNANSWERED = "model_unanswered"
 """Cause of an Undone: the server that runs the model."""
+
+CONNECTION_LOST = "connection_lost"
+"""Cause of an Undone: a broker went away before the offsets were sent."""
 
 
 class Undone(Exception):  # noqa: N818 - an outcome the worker acts on, not a fault of its own
@@ -139,7 +145,7 @@ class Outbox:
         self._timeout_s = timeout_s
         self._log = ClientLog(_LOG)
         self._failed: list[tuple[Any, str]] = []
-        self._abandoned = 0
+        self._abandoned: list[threading.Thread] = []
         self.producer: Any = None
 
     def open(self) -> None:
@@ -155,26 +161,28 @@ class Outbox:
         The client aborts what is open, and waits without an end for the answer. A thread waits for that; the next
         producer of the same transactional id fences this one, whatever comes of it.
         """
-        producer, self.producer = self.producer, None
-        if producer is not None:
-            with warnings.catch_warnings(action="ignore"):  # one that cannot abort what is open warns of it
-                closing = Caller("closing-producer")
-                closed = closing.returns_within(partial(_close, producer), _CLOSE_S)
-                closing.close()
-            if not closed:
-                _LOG.warning("left a producer to close by itself", waited_s=_CLOSE_S)
+        if self.producer is None:
+            return
+        closing = Caller("closing-producer")
+        if not closing.returns_within(self._detached(), _CLOSE_S):
+            _LOG.warning("left a producer to close by itself", waited_s=_CLOSE_S)
+        closing.close()
 
-    def abandon(self) -> None:
-        """Give up a producer that another thread is still inside of: to close it would free what that thread uses.
+    def abandon(self, inside: threading.Thread | None = None) -> None:
+        """Give up a producer and wait for nothing; it is closed once the thread that is ``inside`` of it is out.
 
-        Raises DeliveryError after too many: each keeps its memory and threads.
+        Raises DeliveryError where too many are not closed yet: each keeps its memory and threads.
         """
-        self.producer = None
-        self._abandoned += 1
-        if self._abandoned > _ABANDONED_MAX:
+        closing = threading.Thread(
+            target=_close_after, args=(inside, self._detached()), name="abandoned-producer", daemon=True
+        )
+        closing.start()
+        self._abandoned = [*filter(threading.Thread.is_alive, self._abandoned), closing]
+        if len(self._abandoned) > _ABANDONED_MAX:
             raise DeliveryError(
-                f"Kafka's client did not come back from sending offsets, {self._abandoned} times. Nothing of it was "
-                "committed. Cure: start the worker again, and see why the group's coordinator comes and goes"
+                f"Kafka's client does not let go of {len(self._abandoned)} producers. Nothing of theirs was committed. "
+                "Cure: start the worker again, and see why the coordinators of the group and of its transactions come "
+                "and go"
             )
 
     def write(
@@ -222,14 +230,18 @@ class Outbox:
         self._log.take_unanswered()
         return disturbed
 
-    def flush(self) -> None:
-        """Wait until every record is acknowledged. Raises Undone when one is not."""
-        try:
-            left = self.producer.flush(self._timeout_s)
-        except SystemError as error:  # the client's logger callback met a fatal error
-            raise Undone("flush_failed", str(error.__cause__ or error)) from error
-        if left:
-            raise Undone("not_acknowledged", f"{left} records within {self._timeout_s:.0f} s")
+    def flush(self, *, undisturbed: bool = False) -> None:
+        """Wait until every record is acknowledged. Raises Undone when one is not.
+
+        ``undisturbed``: or as soon as a connection is lost.
+        """
+        deadline = time.monotonic() + self._timeout_s
+        while left := self._flush_step():
+            self.check()
+            if undisturbed and self._log.unanswered_count:
+                raise Undone(CONNECTION_LOST, f"with {left} records on their way")
+            if time.monotonic() > deadline:
+                raise Undone("not_acknowledged", f"{left} records within {self._timeout_s:.0f} s")
         self.check()
 
     def check(self) -> None:
@@ -242,6 +254,19 @@ class Outbox:
     def forget_failures(self) -> None:
         """After an abort: what it took with it has not failed."""
         self._failed.clear()
+
+    def _flush_step(self) -> int:
+        """Wait a moment for acknowledgements; how many are missing."""
+        try:
+            left: int = self.producer.flush(_FLUSH_STEP_S)
+        except SystemError as error:  # the client's logger callback met a fatal error
+            raise Undone("flush_failed", str(error.__cause__ or error)) from error
+        return left
+
+    def _detached(self) -> Callable[[], None]:
+        """Have no producer any more; returns what closes it, in whatever thread."""
+        producer, self.producer = self.producer, None
+        return partial(_close, producer)
 
     def _write_plain(
         self, topic: str, values: list[bytes | None], keys: list[bytes | None], partitions: list[int]
@@ -283,9 +308,16 @@ def _note_failure(failed: list[tuple[Any, str]], error: Any, message: Any) -> No
 
 
 def _close(producer: Producer) -> None:
-    with suppress(KafkaException, RuntimeWarning):  # a fenced one says so once more
+    # One that cannot abort what is open warns of it; a fenced one says so once more.
+    with warnings.catch_warnings(action="ignore"), suppress(KafkaException):
         producer.purge()  # close() would wait for all it holds, for as long as message.timeout.ms
         producer.close()
+
+
+def _close_after(inside: threading.Thread | None, close: Callable[[], None]) -> None:
+    if inside is not None:
+        inside.join()
+    close()
 
 
 class Failures:

@@ -9,13 +9,15 @@ The rules, each with the failure it prevents:
    time-out: without one it was seen to outlast the transaction, for as long as the brokers were cut off.
 5. A fatal error, an unclassified one, or a request whose answer was not seen ends the *producer*: a new one fences
    whatever is still on its way (late EndTxn, late TxnOffsetCommit: client_log.py). So does a connection lost before the
-   offsets are sent: librdkafka remembers the group's coordinator, and waits for ever for one that has left the
-   cluster (the handle it remembers is never connected again). A new producer asks who it is. Where that happens while
-   the offsets are sent, the client does not even keep to their time-out: they are sent from a thread of their own, and
-   a producer that does not come back is left to it.
+   offsets are taken: librdkafka remembers the group's coordinator, and waits for ever for one that has left the
+   cluster (the handle it remembers is never connected again). A new producer asks who it is. It is made as soon as the
+   loss is seen: what waits for the old one's answers waits for nothing. While offsets are sent the client does not even
+   keep to their time-out: they are sent from a thread of their own, and a producer that does not come back is left to
+   it.
 6. After anything but a clean commit the caller goes back to the positions that the broker has, never to
-   remembered ones: the commit may have happened. Only where the offsets were not even sent and the abort was answered
-   with a plain yes is it ``known`` that they are the same.
+   remembered ones: the commit may have happened. It is ``known`` that they are the same only where the commit was not
+   even asked for, and either the offsets were not sent and the abort was answered with a plain yes, or a new producer
+   has fenced the old one.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from typing import NoReturn
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from stream_infer.delivery.bounded import Caller
-from stream_infer.delivery.delivery import Ledger, Outbox, Undone, error_of
+from stream_infer.delivery.delivery import CONNECTION_LOST, Ledger, Outbox, Undone, error_of
 from stream_infer.delivery.membership import Membership, NotAMember
 from stream_infer.errors import DeliveryError
 from stream_infer.log import get_logger
@@ -43,7 +45,6 @@ _CLOSE_TIMEOUT_S = 2.0
 _STEP_S = 1.0
 _OFFSETS_S = 5.0
 _GRACE_S = 0.5
-_CONNECTION_LOST = "connection_lost"
 _STUCK = "offsets_stuck"
 
 
@@ -173,35 +174,37 @@ class ExactlyOnce:
 
     def _flush(self) -> None:
         """Wait for every record; raises Undone also where the offsets could not be trusted to arrive (rule 5)."""
-        self._outbox.flush()
+        self._outbox.flush(undisturbed=True)
         if self._outbox.disturbed():
-            raise Undone(_CONNECTION_LOST, "a broker went away before the offsets were sent")
+            raise Undone(CONNECTION_LOST, "a broker went away before the offsets were sent")
 
     def _send(self, offsets: Callable[[float], None]) -> None:
-        """Send offsets; raises Undone where the client does not come back (rule 5)."""
-        if not self._sending.returns_within(partial(offsets, self._offsets_s), self._offsets_s + _GRACE_S):
-            raise Undone(
-                _STUCK, f"the client did not come back from sending offsets in {self._offsets_s:.0f} s"
-            )
+        """Send offsets; raises Undone where a connection is lost meanwhile or the client does not come back."""
+        if not self._sending.returns_within(
+            partial(offsets, self._offsets_s), self._offsets_s + _GRACE_S, self._outbox.disturbed
+        ):
+            self._end()
+            self._outbox.abandon(self._sending.thread)
+            raise Undone(_STUCK, "a broker went away, or did not answer in time, while the offsets were sent")
 
     def _undo(self, failure: Exception, *, sent: bool = False) -> NoReturn:
         """End a transaction that failed, by abort or by a new producer; always raises Undone."""
         undone = Undone.by(failure, "transaction")
-        lost, stuck = undone.cause == _CONNECTION_LOST, undone.cause == _STUCK
+        lost, stuck = undone.cause == CONNECTION_LOST, undone.cause == _STUCK
         if lost or stuck or (isinstance(failure, KafkaException) and _is_fatal(failure)):
             self._end()
-            if stuck:
-                self._outbox.abandon()
             self._rebuild(undone.cause)
-            undone.known = lost  # the new producer aborted it, and offsets were not on their way
+            undone.known = lost or stuck  # the new producer has aborted it: its end was not even asked for
         elif self.opened_at is not None:
             undone.known = self.abort(undone.cause) and not sent
         raise undone from failure
 
     def _rebuild(self, reason: str) -> None:
+        """A new producer, at once: it fences the old one, whose end would be waited for as long as brokers are away."""
         _LOG.warning("new producer", reason=reason)
         self._rebuilt(reason)
-        self._outbox.close()
+        if self._outbox.producer is not None:
+            self._outbox.abandon()
         self.open()
 
     def _end(self) -> None:

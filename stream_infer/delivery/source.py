@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from stream_infer.delivery.client_log import ClientLog
 from stream_infer.delivery.consumer_errors import Fences, meet
@@ -28,6 +27,7 @@ __all__ = [
     "Rebalances",
     "Source",
     "Taken",
+    "assign_paused",
     "batch_of",
     "leave",
 ]
@@ -274,11 +274,7 @@ class Source:
 
     def _on_assign(self, consumer: Any, assigned: list[TopicPartition]) -> None:
         numbers = [tp.partition for tp in assigned]
-        # The offset is a placeholder: nothing is read before the state is restored and resume_at() seeks. The
-        # beginning is the one placeholder from which a lost seek shows: as stale rows, never as a gap.
-        consumer.incremental_assign(
-            list(map(TopicPartition, repeat(self._topic), numbers, repeat(OFFSET_BEGINNING)))
-        )
+        assign_paused(consumer, [(self._topic, p) for p in numbers], consumer.incremental_assign)
         self._intake.assigned(numbers)
         self._assigned.update(numbers)
         self._paused.difference_update(numbers)
@@ -302,6 +298,24 @@ class Source:
             self._paused.difference_update(numbers)
             self._intake.released(numbers)
             consumer.incremental_unassign([TopicPartition(self._topic, p) for p in numbers])
+
+
+def assign_paused(
+    consumer: Any, places: Iterable[tuple[str, int]], assign: Callable[[list[TopicPartition]], object]
+) -> None:
+    """Assign partitions of which nothing is read before ``seek`` and ``resume``: they are paused already.
+
+    To pause them afterwards costs the seek. The client looks a logical offset up; a pause makes the answer out of date;
+    it asks again half a second later, and whenever that answer comes, it reads from there. Offset 0 is not looked up,
+    nor fetched from while paused, and were it used all the same, that would show: as stale rows, never as a gap.
+    """
+    given = [TopicPartition(*place, 0) for place in places]
+    for each in given:
+        consumer.get_watermark_offsets(
+            each, cached=True
+        )  # it cannot be paused before the client has heard of it
+    consumer.pause(given)
+    assign(given)
 
 
 def leave(consumer: Any, settings: Settings, serve: Callable[[], None]) -> None:

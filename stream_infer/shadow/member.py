@@ -10,14 +10,14 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from stream_infer.delivery.client_log import ClientLog
 from stream_infer.delivery.consumer_errors import Fences, meet
 from stream_infer.delivery.membership import Membership, NotAMember
 from stream_infer.delivery.reach import Reach
 from stream_infer.delivery.settings import Settings
-from stream_infer.delivery.source import Rebalances, leave
+from stream_infer.delivery.source import Rebalances, assign_paused, leave
 from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
 
@@ -175,13 +175,10 @@ class Member:
     # ---- rebalances
 
     def _on_assign(self, consumer: Any, assigned: list[TopicPartition]) -> None:
-        # Offsets are placeholders: see delivery/source.py.
-        given = [TopicPartition(tp.topic, tp.partition, OFFSET_BEGINNING) for tp in assigned]
-        if self._eager:
-            consumer.assign(given)
-        else:
-            consumer.incremental_assign(given)
         places = {(tp.topic, tp.partition) for tp in assigned}
+        assign_paused(
+            consumer, sorted(places), consumer.assign if self._eager else consumer.incremental_assign
+        )
         self._held |= places
         self._paused -= places
         self.pause(places)

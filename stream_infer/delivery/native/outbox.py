@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,20 +27,9 @@ class NativeOutbox(Outbox):
         self._sink: BatchProducer | None = None
 
     def open(self) -> None:
-        """Make a new producer; the one before, if any, is forgotten with all it still holds."""
-        self._let_go()
+        """Make a new producer."""
         super().open()
         self._sink = BatchProducer(self._library, self.producer, self._note)
-
-    def close(self) -> None:
-        """Give up the producer without waiting for what it holds."""
-        self._let_go()
-        super().close()
-
-    def abandon(self) -> None:
-        """Give up a producer that another thread is still inside of."""
-        self._sink = None
-        super().abandon()
 
     def write(
         self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: Any = None
@@ -61,13 +51,6 @@ class NativeOutbox(Outbox):
         too_large: list[int] = np.flatnonzero(error).tolist()
         return too_large
 
-    def flush(self) -> None:
-        """Wait until every record is acknowledged. Raises Undone when one is not."""
-        left = self._open_sink.flush(self._timeout_s)
-        self.check()
-        if left:
-            raise Undone("not_acknowledged", f"{left} records within {self._timeout_s:.0f} s")
-
     def check(self) -> None:
         """Raise Undone (or BrokerError) when a record failed."""
         failure = self._open_sink.take_failure()
@@ -85,10 +68,18 @@ class NativeOutbox(Outbox):
         assert self._sink is not None, "not open"
         return self._sink
 
-    def _let_go(self) -> None:
-        sink, self._sink = self._sink, None
-        if sink is not None:
-            sink.close()
+    def _flush_step(self) -> int:
+        return self._open_sink.flush(0.0)
+
+    def _detached(self) -> Callable[[], None]:
+        close_sink, close_producer = self._open_sink.close, super()._detached()
+        self._sink = None
+
+        def close() -> None:
+            close_sink()
+            close_producer()
+
+        return close
 
     def _note(self, level: int, facility: str, line: str) -> None:
         self._log.log(level, "", facility, "producer", line)

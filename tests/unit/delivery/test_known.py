@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 
@@ -10,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from stream_infer.delivery import exactly_once
 from stream_infer.delivery.at_least_once import AtLeastOnce
+from stream_infer.delivery.bounded import Caller
 from stream_infer.delivery.delivery import Outbox, Undone
 from stream_infer.delivery.exactly_once import ExactlyOnce
 from stream_infer.delivery.lane import Lane
@@ -82,6 +84,13 @@ def delivery(outbox: Outbox) -> ExactlyOnce:
 def fill(outbox: Outbox, count: int = 500) -> None:
     for number in range(count):
         outbox.write("scored", b"%d" % number, b"key", 0)
+
+
+def inside(call: Callable[[], object]) -> threading.Thread:
+    caller = Caller("stuck")
+    assert not caller.returns_within(call, 0.0)
+    assert caller.thread is not None
+    return caller.thread
 
 
 def not_a_member() -> Membership:
@@ -176,18 +185,72 @@ def test_a_client_that_does_not_come_back_is_left_behind(
     comes_back.set()
 
     assert found.value.cause == "offsets_stuck"
-    assert not found.value.known
+    assert found.value.known
     assert second is not first
     assert delivery.abort("revoked")
 
 
+def test_a_connection_lost_while_records_are_on_their_way_is_not_waited_for(
+    delivery: ExactlyOnce, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_flush_step", lambda: 10)  # the acknowledgements never come
+    first = outbox.producer
+    fill(delivery.begin(), 10)
+    outbox._log.log(logging.DEBUG, "", "STATE", "producer", "localhost:1/1: changed state UP -> DOWN")
+    with pytest.raises(Undone) as found:
+        delivery.commit({0: 1}, lambda: MEMBER, lambda: None)
+
+    assert found.value.cause == "connection_lost"
+    assert found.value.known
+    assert outbox.producer is not first
+
+
+def test_a_connection_lost_while_offsets_are_sent_is_not_waited_for(
+    delivery: ExactlyOnce, outbox: Outbox
+) -> None:
+    comes_back = threading.Event()
+
+    class Losing(Stuck):
+        def send_offsets_to_transaction(self, *_: object) -> None:
+            outbox._log.log(logging.DEBUG, "", "STATE", "producer", "localhost:1/1: changed state UP -> DOWN")
+            super().send_offsets_to_transaction()
+
+    delivery._offsets_s = 3_600.0
+    bound = threading.Timer(60, comes_back.set)
+    bound.start()
+    fill(delivery.begin(), 10)
+    outbox.producer = Losing(outbox.producer, comes_back)
+    with pytest.raises(Undone) as found:
+        delivery.commit({0: 1}, lambda: MEMBER, lambda: None)
+    bound.cancel()
+    comes_back.set()
+
+    assert found.value.cause == "offsets_stuck"
+    assert found.value.known
+
+
 def test_so_many_clients_are_left_behind_and_no_more(outbox: Outbox) -> None:
-    for _ in range(8):
+    comes_back = threading.Event()
+
+    def leave_one() -> None:
         outbox.open()
-        outbox.abandon()
-    outbox.open()
+        outbox.abandon(inside(comes_back.wait))
+
+    for _ in range(8):
+        leave_one()
     with pytest.raises(DeliveryError, match="Cure: "):
-        outbox.abandon()
+        leave_one()
+    comes_back.set()
+
+
+def test_a_client_that_comes_back_is_closed_and_counts_no_more(outbox: Outbox) -> None:
+    for _ in range(20):
+        comes_back = threading.Event()
+        outbox.open()
+        outbox.abandon(inside(comes_back.wait))
+        comes_back.set()
+        for thread in outbox._abandoned:
+            thread.join(60)
 
 
 def test_at_least_once_knows_until_it_commits_the_offsets(outbox: Outbox) -> None:

@@ -1,0 +1,44 @@
+"""Ends what a dead worker of the same slot left open, while the one in its place still loads.
+
+The open transaction of a dead worker hides all that is written behind it, by whomever, until its transactional id is
+asked for again; and a worker needs a second or two before it comes to that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from confluent_kafka import KafkaException
+
+from stream_infer.config import Config
+from stream_infer.delivery.delivery import Outbox
+from stream_infer.delivery.settings import producer_settings
+
+__all__ = ["fence"]
+
+
+@contextmanager
+def fence(config: Config) -> Iterator[None]:
+    """Ask for the slot's transactional id in the background; the worker's own producer asks again in any case.
+
+    Nothing is raised: whatever is wrong is met again by those who say what.
+    """
+    delivery = config.delivery
+    if delivery.mode != "exactly_once" or delivery.slot is None:
+        yield
+        return
+    settings = producer_settings(
+        config.kafka.client_settings(),
+        config.kafka.producer_settings(),
+        f"{config.app.id}-{delivery.slot}",
+        delivery.transaction_timeout_ms,
+    )
+    outbox = Outbox(settings, delivery.transaction_timeout_ms / 1000)
+    with suppress(KafkaException):
+        outbox.open()
+        outbox.producer.init_transactions(0)  # comes back at once, and goes on in the client's own threads
+    try:
+        yield
+    finally:
+        outbox.close()
