@@ -69,7 +69,9 @@ class MessageIntake:
         """Hold what a call of the client returns, but for partitions that were dropped meanwhile."""
         self._dropped.clear()
         messages = read(*arguments)
-        self._held = self._held + [m for m in messages if m.partition() not in self._dropped]
+        if self._dropped:
+            messages = [message for message in messages if message.partition() not in self._dropped]
+        self._held += messages
 
     def _first(self, wait_s: float) -> list[Message]:
         message = self._consumer.poll(wait_s)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -34,6 +35,7 @@ __all__ = [
 
 _LOG = get_logger(__name__)
 _LEAVE_S, _LEAVE_STEP_S = 2.0, 0.01
+_STAMP = itemgetter(1)  # of what kind of time, and the time
 
 
 class Rebalances(Protocol):
@@ -347,7 +349,7 @@ def batch_of(messages: list[Message]) -> Batch:
         payloads.null,
         np.fromiter(map(Message.partition, messages), np.int32, count),
         np.fromiter(map(Message.offset, messages), np.int64, count),
-        np.fromiter((stamp for _, stamp in map(Message.timestamp, messages)), np.int64, count),
+        np.fromiter(map(_STAMP, map(Message.timestamp, messages)), np.int64, count),
         Blobs.of(keys),
         None if headers.count(None) == count else HeaderColumn.of(headers),
     )
