@@ -73,12 +73,11 @@ class Scorer:
         judged = self.table.judge(slots, pushed.first, errors)
         watch.lap("judge")
         self.took_s = watch.took_s
-        good = np.flatnonzero(judged.finite)
         scores = scores_of(pushed, judged)
-        unscored = _unscored(columns, judged.finite, failures)
-        if len(good) < len(scores):
-            scores = scores.take(good)
-        return fit[good], scores, [unfit, unscored]
+        if judged.finite.all():
+            return fit, scores, [unfit, Rejects.of(())]
+        good = np.flatnonzero(judged.finite)
+        return fit[good], scores.take(good), [unfit, _unscored(columns, judged.finite, failures)]
 
     def fresh(
         self, columns: Columns, partition: NDArray[np.int32], offset: NDArray[np.int64]
@@ -90,12 +89,9 @@ class Scorer:
         """The rows whose features the model takes, and the rejects of the others."""
         column = np.empty(len(columns), np.int64)
         kind = np.empty(len(columns), np.uint8)
-        unfit_feature(
-            given(columns.features, np.float64),
-            self.layout.missing == "impute",
-            column,
-            kind,
-        )
+        features, impute = given(columns.features, np.float64), self.layout.missing == "impute"
+        if not unfit_feature(features, impute, column, kind):
+            return np.arange(len(columns)), Rejects.of(())
         unfit = np.flatnonzero(column != NONE)
         codes = column[unfit] * 2 + (kind[unfit] == MISSING)
         return np.flatnonzero(column == NONE), Rejects.coded(columns.rows[unfit], codes, _unfit)

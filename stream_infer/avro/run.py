@@ -106,9 +106,10 @@ class DecodeRun:
         """Give the columns of the rows that were decoded, and what became of the others."""
         status = self._out.status
         rows = np.flatnonzero(status == why.OK)
-        # Usually every row is good: then nothing is copied or moved.
-        good = slice(None) if len(rows) == len(status) else rows
-        close_up(self._out.features, rows)
+        good: _Rows = slice(None)  # usually every row is: then nothing is copied or moved
+        if len(rows) < len(status):
+            good = rows
+            close_up(self._out.features, rows)
         data = self._text_data()
         columns = Columns(
             rows=rows,

@@ -206,6 +206,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._made: dict[str, Any] = {metric.name: self._make(metric) for metric in METRICS}
+        self._counted: dict[tuple[str, tuple[str, ...]], Any] = {}
         ProcessCollector(registry=self._registry)
 
     def polled(self, events_count: int, bytes_count: int, cut: str) -> None:
@@ -344,8 +345,11 @@ class Metrics:
         return kind(metric.name, metric.text, metric.labels, registry=self._registry)
 
     def _inc(self, name: str, amount: float, *labels: str) -> None:
-        metric = self._made[f"stream_infer_{name}"]
-        (metric.labels(*labels) if labels else metric).inc(amount)
+        counted = self._counted.get((name, labels))
+        if counted is None:
+            metric = self._made[f"stream_infer_{name}"]
+            counted = self._counted[name, labels] = metric.labels(*labels) if labels else metric
+        counted.inc(amount)
 
     def _set(self, name: str, value: float) -> None:
         self._made[f"stream_infer_{name}"].set(value)
