@@ -29,6 +29,7 @@ _BEFORE_S = 5.0
 _GRACE_S = 90.0
 _AT_ONCE = 5_000
 _SHORTLY_S = 0.5
+_LINGER_MS = 10
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def recover(stand: Stand, load: Load, faults: Sequence[str], repeats: int) -> li
     events = _Events(stand.servers, scene.topic, load.partitions)
     striking = threading.Thread(target=scene.strike_all, args=(order,))
     command = [sys.executable, "-m", "load.send", stand.servers, scene.topic, str(load.rate)]
-    with subprocess.Popen([*command, "3600", str(load.partitions)]) as sender:
+    with subprocess.Popen([*command, "3600", str(load.partitions), str(_LINGER_MS)]) as sender:
         try:
             events.receive(until=time.monotonic() + _BEFORE_S)
             striking.start()

@@ -1,6 +1,6 @@
 """An open-loop producer: every event leaves at its intended time, whatever the broker does; that time is in the event.
 
-python -m load.send SERVERS TOPIC RATE SECONDS [PARTITIONS]
+python -m load.send SERVERS TOPIC RATE SECONDS [PARTITIONS [LINGER_MS]]
 """
 
 from __future__ import annotations
@@ -20,13 +20,25 @@ __all__ = ["send"]
 _TICK_S = 0.002
 
 
-def send(servers: str, topic: str, rate: float, seconds: float, partitions: int = PARTITIONS) -> None:
-    """Send ``rate`` events a second for ``seconds``; an event's partition is its host's number."""
+def send(
+    servers: str,
+    topic: str,
+    rate: float,
+    seconds: float,
+    partitions: int = PARTITIONS,
+    linger_ms: int = 0,
+) -> None:
+    """Send ``rate`` events a second for ``seconds``; an event's partition is its host's number.
+
+    Without ``linger_ms`` each event is sent by itself, for latencies. With it the producer is idempotent, too: few
+    requests are on their way at a time, so that what had to wait for a new leader does not come one by one.
+    """
     producer = Producer(
         {
             **FAILOVER,
             "bootstrap.servers": servers,
-            "linger.ms": 0,
+            "linger.ms": linger_ms,
+            "enable.idempotence": linger_ms > 0,
             "queue.buffering.max.messages": 1_000_000,
         }
     )
