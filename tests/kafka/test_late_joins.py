@@ -1,17 +1,24 @@
-"""Requests to the group that arrive late: a join of a slot that has joined by now, offsets of a member that is gone."""
+"""What arrives late: joins of a slot that has joined by now, offsets of a member that is gone, where a topic begins."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from random import Random
+from typing import Any, Literal
 
 import pytest
+from confluent_kafka import KafkaException
 
+from stream_infer.delivery.message_intake import MessageIntake
+from stream_infer.delivery.settings import consumer_settings
+from stream_infer.delivery.source import BatchLimits, Source
 from stream_infer.embedded import EmbeddedKafka
 from tests.chaos.proxy import Network
 from tests.chaos.proxy_frames import Api
-from tests.chaos.proxy_rules import Hold, Match, Rule
+from tests.chaos.proxy_rules import Delay, Hold, Match, Rule
 from tests.kafka.conftest import Rows
 from tests.kafka.deployment import Deployment, WorkerProcess
 
@@ -106,3 +113,47 @@ def test_what_is_withdrawn_in_a_rebalance_takes_no_offset_back(
     deployment.wait_committed()
 
     assert len(deployment.outcome().scored) == one_batch["max_events"]
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_partition_is_read_from_where_it_was_sought_to_and_from_nowhere_else(
+    network: Network, behind: Callable[..., Deployment], rows: Rows, protocol: Literal["classic", "consumer"]
+) -> None:
+    """Whatever the client asks of a partition by itself is answered after the seek."""
+    deployment = behind(protocol, partitions=6)
+    deployment.send(rows(3_000, entities=60))
+    network.add(Delay(Match((Api.LIST_OFFSETS,)), 0.3, random=Random(1)))
+    taken = Taken()
+    settings = consumer_settings({"bootstrap.servers": network.servers}, {}, uuid.uuid4().hex, protocol)
+    source = Source(settings, deployment.topic, MessageIntake(BatchLimits(1_000, 1_000_000)))
+    source.open(taken)
+    offsets: dict[int, list[int]] = {p: [] for p in range(6)}
+    deadline, later = time.monotonic() + _WITHIN_S, time.monotonic()
+    while not all(offsets.values()) or time.monotonic() < later:
+        assert time.monotonic() < deadline, offsets
+        batch = source.poll(0.1)
+        if not all(offsets.values()):
+            later = time.monotonic() + 2
+        for number in list(taken.waiting):
+            with suppress(KafkaException):  # the client has not begun with it
+                source.resume_at(number, 10)
+                taken.waiting.remove(number)
+        for partition, offset in () if batch is None else zip(batch.partition, batch.offset, strict=True):
+            offsets[int(partition)].append(int(offset))
+    source.close()
+
+    for found in offsets.values():
+        assert found == list(range(10, found[-1] + 1))
+
+
+class Taken:
+    """Partitions that were assigned and are still to be sought."""
+
+    def __init__(self) -> None:
+        self.waiting: set[int] = set()
+
+    def assigned(self, partitions: Sequence[int]) -> None:
+        self.waiting.update(partitions)
+
+    def revoked(self, partitions: Sequence[int], *, lost: bool) -> None:
+        self.waiting.difference_update(partitions)

@@ -5,21 +5,16 @@ from __future__ import annotations
 import re
 import threading
 import time
-import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Literal
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import Producer
 
 from stream_infer.build.fence import fence
 from stream_infer.config import load
-from stream_infer.delivery.message_intake import MessageIntake
-from stream_infer.delivery.settings import consumer_settings, producer_settings
-from stream_infer.delivery.source import BatchLimits, Source
+from stream_infer.delivery.settings import producer_settings
 from tests.chaos.reader import offsets_of
 from tests.kafka.conftest import Rows
 from tests.kafka.deployment import Deployment, WorkerProcess, stop_reading_at_end
@@ -92,49 +87,6 @@ def test_a_slot_is_given_back_at_once_and_left_at_once(deploy: Deploy, rows: Row
 
     assert len(deployment.outcome().scored) == 3000
     assert second.stop() == 0
-
-
-@pytest.mark.parametrize("protocol", ["classic", "consumer"])
-def test_a_partition_is_read_from_where_it_was_sought_to_and_from_nowhere_else(
-    deploy: Deploy, rows: Rows, protocol: Literal["classic", "consumer"]
-) -> None:
-    """Sought as early as can be: what the client may still be asking for must not count when it comes, later."""
-    deployment = deploy(partitions=6)
-    deployment.send(rows(3_000, entities=60))
-    taken = Taken()
-    settings = consumer_settings({"bootstrap.servers": deployment.servers}, {}, uuid.uuid4().hex, protocol)
-    source = Source(settings, deployment.topic, MessageIntake(BatchLimits(1_000, 1_000_000)))
-    source.open(taken)
-    offsets: dict[int, list[int]] = {p: [] for p in range(6)}
-    deadline, later = time.monotonic() + _LONGEST_S, time.monotonic()
-    while not all(offsets.values()) or time.monotonic() < later:
-        assert time.monotonic() < deadline, offsets
-        batch = source.poll(0.1)
-        if not all(offsets.values()):
-            later = time.monotonic() + 2
-        for number in list(taken.waiting):
-            with suppress(KafkaException):  # the client has not begun with it
-                source.resume_at(number, 10)
-                taken.waiting.remove(number)
-        for partition, offset in () if batch is None else zip(batch.partition, batch.offset, strict=True):
-            offsets[int(partition)].append(int(offset))
-    source.close()
-
-    for found in offsets.values():
-        assert found == list(range(10, found[-1] + 1))
-
-
-class Taken:
-    """Partitions that were assigned and are still to be sought."""
-
-    def __init__(self) -> None:
-        self.waiting: set[int] = set()
-
-    def assigned(self, partitions: Sequence[int]) -> None:
-        self.waiting.update(partitions)
-
-    def revoked(self, partitions: Sequence[int], *, lost: bool) -> None:
-        self.waiting.difference_update(partitions)
 
 
 def test_what_a_dead_worker_left_open_ends_while_its_successor_still_loads(deploy: Deploy) -> None:
