@@ -26,7 +26,7 @@ def command(config_path: Path) -> None:
     drops it: nothing is lost, the events are read again by the next owner.
 
     Exit codes: 0 drained, 2 settings, 3 model, 4 registry, 5 brokers, 6 delivery, 7 control server, 8 stalled,
-    10 out of memory.
+    10 out of memory, 11 model server.
     """
     from stream_infer.build.fence import fence  # noqa: PLC0415 - --help does without
     from stream_infer.log import configure  # noqa: PLC0415
