@@ -17,11 +17,13 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 from numba.core.caching import FunctionCache
+from numba.core.registry import cpu_target
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from stream_infer.log import get_logger
 
-__all__ = ["allocating_kernel", "given", "kernel"]
+__all__ = ["allocating_kernel", "given", "kernel", "kernel_part", "uncompiled"]
 
 _LOG = get_logger(__name__)
 
@@ -30,6 +32,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 Kind = TypeVar("Kind", bound=np.generic)
 
+_COMMON: dict[str, Any] = {"error_model": "numpy"}
+_INLINED = _COMMON | {"_nrt": False, "forceinline": True}
 _SHARED = (Path(__file__), *Path(__file__).parent.glob("intrinsics.py"))
 
 
@@ -50,16 +54,31 @@ def kernel(function: Function) -> Function:
     inlined 2 times (decode). Division by zero gives an infinity, as in numpy: a check for it would keep loops from
     becoming vector code.
     """
-    return _compiled(function, {"_nrt": False, "forceinline": True})
+    return _compiled(function, _INLINED)
+
+
+def kernel_part(function: Function) -> Function:
+    """What only kernels call. It becomes a part of each of them, and stays a Python function for everyone else.
+
+    A fifth of the time of compiling goes into ways in from Python, and into files, that such a function has no use for.
+    """
+    part: Function = register_jitable(**_INLINED)(function)
+    return part
 
 
 def allocating_kernel(function: Function) -> Function:
     """A kernel that makes arrays of its own."""
-    return _compiled(function, {})
+    return _compiled(function, _COMMON)
+
+
+def uncompiled(function: Callable[..., Any]) -> bool:
+    """Whether a kernel's machine code, of its sources and for the processor as they are, could be on disk and isn't."""
+    kept = getattr(function, "_cache", None)
+    return isinstance(kept, _SourcesCache) and not kept.holds_any()
 
 
 def _compiled(function: Function, options: dict[str, Any]) -> Function:
-    compiled: Any = numba.njit(nogil=True, error_model="numpy", **options)(function)
+    compiled: Any = numba.njit(nogil=True, **options)(function)
     with suppress(RuntimeError):  # no folder to write to: compile anew in every process
         compiled._cache = _SourcesCache(function)  # noqa: SLF001
     return cast("Function", compiled)
@@ -71,6 +90,13 @@ class _SourcesCache(FunctionCache):
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]
         self._folder = Path(function.__code__.co_filename).parent
+
+    def holds_any(self) -> bool:
+        """Whether there is machine code for some kind of arguments, which would be used if it were called with them."""
+        target = cpu_target.target_context.codegen().magic_tuple()
+        wanted = target, _sources_digest(self._folder)
+        kept = self._cache_file._load_index()  # type: ignore[no-untyped-call] # noqa: SLF001
+        return any((key[1], key[-1]) == wanted for key in kept)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep machine code; where the disk is full or may not be written, the next process compiles anew."""

@@ -19,7 +19,7 @@ from stream_infer.records import Batch, Blobs, Columns, Scores, Text
 from stream_infer.scorer import Scorer
 from stream_infer.windows.layout import NONE, TOP
 
-__all__ = ["Encode", "warm_up"]
+__all__ = ["Encode", "made_up", "warm_up"]
 
 _LOG = get_logger(__name__)
 
@@ -35,14 +35,14 @@ def warm_up(loaded: LoadedModel, decoder: Decoder, scorer: Scorer, encode: Encod
     warm_up_model(loaded.model, (1, min(64, batch_events), batch_events))
     decoder.warm_up()
     scorer.warm_up()
-    batch, columns, scores = _row(loaded.layout.features)
+    batch, columns, scores = made_up(loaded.layout.features)
     Assignment().admit(batch)
     encode(batch, columns, scores)
     _LOG.info("warm", took_s=time.perf_counter() - began_at)
 
 
-def _row(features: int) -> tuple[Batch, Columns, Scores]:
-    """One made-up row, decoded and scored."""
+def made_up(features: int) -> tuple[Batch, Columns, Scores]:
+    """One row that nobody sent, decoded and scored."""
     whole, one = np.zeros(1, np.int64), np.ones(1)
     none = np.zeros(1, np.uint8)
     partition, yes = np.zeros(1, np.int32), np.ones(1, np.bool_)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stream_infer.avro.put import put, put_bits, put_long, put_text
 from stream_infer.avro.put_event import EventValues, put_event
-from stream_infer.kernel import kernel
+from stream_infer.kernel import kernel, kernel_part
 
 __all__ = ["Constants", "SideValues", "Values", "encode_comparisons"]
 
@@ -57,7 +57,7 @@ class Values(NamedTuple):
     delta: NDArray[np.uint64]
 
 
-@kernel
+@kernel_part
 def _put_side(buffer: Any, pos: int, row: int, side: Any) -> Any:
     pos = put_text(buffer, pos, row, side.data, side.name_start, side.name_length)
     pos = put_text(buffer, pos, row, side.data, side.version_start, side.version_length)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stream_infer.avro.put import put, put_bits, put_long
 from stream_infer.avro.put_event import EventValues, put_event
-from stream_infer.kernel import kernel
+from stream_infer.kernel import kernel, kernel_part
 
 __all__ = ["Constants", "Values", "encode_rows"]
 
@@ -42,7 +42,7 @@ class Values(NamedTuple):
     time_order: NDArray[np.uint8]
 
 
-@kernel
+@kernel_part
 def _put_contributions(buffer: Any, pos: int, row: int, constants: Any, values: Any) -> int:
     top = values.top[row]
     count = 0

@@ -23,7 +23,7 @@ from stream_infer.avro.read import (
     read_length,
     read_long,
 )
-from stream_infer.kernel import kernel
+from stream_infer.kernel import kernel_part
 
 __all__ = ["skip_value", "take_array", "take_number", "take_run", "take_text", "take_time"]
 
@@ -35,7 +35,7 @@ MIN_TIME_MS: Final = -62_135_596_800_000  # the years 1 to 9999
 MAX_TIME_MS: Final = 253_402_300_799_999
 
 
-@kernel
+@kernel_part
 def skip_value(op: int, a: int, payload: Any, pos: int, end: int) -> int:
     """Read over one value of a plain type."""
     if op == ops.SKIP:
@@ -58,7 +58,7 @@ def skip_value(op: int, a: int, payload: Any, pos: int, end: int) -> int:
     return pos + length if pos >= 0 else pos
 
 
-@kernel
+@kernel_part
 def _skip_empty(payload: Any, pos: int, end: int) -> int:
     while True:
         count, stop, pos = read_block(payload, pos, end)
@@ -68,7 +68,7 @@ def _skip_empty(payload: Any, pos: int, end: int) -> int:
             return -why.BLOCK
 
 
-@kernel
+@kernel_part
 def take_number(op: int, b: int, c: int, payload: Any, pos: int, end: int) -> tuple[float, int]:
     """Read one value as a feature."""
     if op == ops.MISSING:
@@ -96,7 +96,7 @@ def take_number(op: int, b: int, c: int, payload: Any, pos: int, end: int) -> tu
     return (read_decimal(payload, pos, size, b), pos + size) if pos >= 0 else (0.0, pos)
 
 
-@kernel
+@kernel_part
 def take_run(op: int, a: int, count: int, payload: Any, pos: int, end: int, features: Any) -> int:
     """``count`` fixed-width numbers into the columns from ``a`` on."""
     width = 4 if op == ops.FLOATS else 8
@@ -113,7 +113,7 @@ def take_run(op: int, a: int, count: int, payload: Any, pos: int, end: int, feat
     return pos
 
 
-@kernel
+@kernel_part
 def take_array(op: int, payload: Any, pos: int, end: int, features: Any) -> int:
     """A whole array of floats or doubles."""
     filled = 0
@@ -135,7 +135,7 @@ def take_array(op: int, payload: Any, pos: int, end: int, features: Any) -> int:
         filled += count
 
 
-@kernel
+@kernel_part
 def _write_digits(value: int, buffer: Any) -> int:
     """The decimal digits of ``value``, at the end of ``buffer``; gives where they start."""
     rest = np.uint64(value) if value >= 0 else ~np.uint64(value) + np.uint64(1)
@@ -152,7 +152,7 @@ def _write_digits(value: int, buffer: Any) -> int:
     return place
 
 
-@kernel
+@kernel_part
 def _read_span(op: int, size: int, payload: Any, pos: int, end: int) -> tuple[int, int]:
     """Read text that stands in the payload: where it starts, and the place after it."""
     start = pos
@@ -167,7 +167,7 @@ def _read_span(op: int, size: int, payload: Any, pos: int, end: int) -> tuple[in
     return start, start + size
 
 
-@kernel
+@kernel_part
 def take_text(code: Any, at: int, source: Any, row: int, pos: int, base: int, out: Any) -> int:
     """Read where a text is; ``base`` is where the symbols of the program start."""
     op, column, size = code[at, 0], code[at, 1], code[at, 2]
@@ -195,7 +195,7 @@ def take_text(code: Any, at: int, source: Any, row: int, pos: int, base: int, ou
     return pos
 
 
-@kernel
+@kernel_part
 def take_time(op: int, a: int, payload: Any, pos: int, end: int, timestamp_ms: int) -> tuple[int, int]:
     """Read epoch milliseconds."""
     value: Any

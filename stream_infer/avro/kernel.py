@@ -23,7 +23,7 @@ from stream_infer.avro.instructions import (
     take_time,
 )
 from stream_infer.avro.read import is_utf8, read_block, read_index
-from stream_infer.kernel import kernel
+from stream_infer.kernel import kernel, kernel_part
 
 __all__ = ["Output", "Source", "check_keys", "close_up", "read_frames", "run_program"]
 
@@ -57,7 +57,7 @@ class Output(NamedTuple):
     stack: NDArray[np.int64]
 
 
-@kernel
+@kernel_part
 def _next(a: int, b: int, pc: int, payload: Any, pos: int, end: int, frame: Any) -> tuple[int, int, bool]:
     """Begin another item of the innermost array or map; True if there is none."""
     if frame[0] == 0:
@@ -74,7 +74,7 @@ def _next(a: int, b: int, pc: int, payload: Any, pos: int, end: int, frame: Any)
     return pc, pos, False
 
 
-@kernel
+@kernel_part
 def _steer(op: int, a: int, pc: int, pos: int, top: int, stack: Any) -> tuple[int, int, int]:
     """Rare instructions: where to go on in the program and in the datum, and the new height of the stack."""
     if op == ops.FAIL:
@@ -90,7 +90,7 @@ def _steer(op: int, a: int, pc: int, pos: int, top: int, stack: Any) -> tuple[in
     return (a if op == ops.CALL else pc), pos, top + 1
 
 
-@kernel
+@kernel_part
 def _row(code: Any, source: Any, row: int, base: int, out: Any) -> tuple[int, int, int]:
     """Decode one row: its status, the instruction it stopped at, and the byte that instruction began with."""
     payload, end, stack = source.payload, source.end[row], out.stack

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.intrinsics import load_long, store_int, store_long
-from stream_infer.kernel import kernel
+from stream_infer.kernel import kernel_part
 
 __all__ = [
     "array_of",
@@ -56,7 +56,7 @@ def frozen(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return view
 
 
-@kernel
+@kernel_part
 def put_long(buffer: Any, pos: int, value: Any) -> int:
     """Write a zigzag varint."""
     rest = np.uint64((value << 1) ^ (value >> 63))
@@ -68,7 +68,7 @@ def put_long(buffer: Any, pos: int, value: Any) -> int:
     return pos + 1
 
 
-@kernel
+@kernel_part
 def put_bits(buffer: Any, pos: int, bits: Any, count: int) -> int:
     """Write the lowest ``count`` bytes of ``bits``, 4 or 8, the lowest first."""
     if count == 8:
@@ -78,7 +78,7 @@ def put_bits(buffer: Any, pos: int, bits: Any, count: int) -> int:
     return pos + count
 
 
-@kernel
+@kernel_part
 def put(buffer: Any, pos: int, data: Any, start: Any, length: Any) -> Any:
     """Write bytes as they are: word by word, the last word over some of the one before it."""
     if length < 8:
@@ -91,14 +91,14 @@ def put(buffer: Any, pos: int, data: Any, start: Any, length: Any) -> Any:
     return pos + length
 
 
-@kernel
+@kernel_part
 def put_text(buffer: Any, pos: int, row: int, data: Any, start: Any, length: Any) -> Any:
     """Write row ``row`` of a text column as a string."""
     size = np.int64(length[row])
     return put(buffer, put_long(buffer, pos, size), data, start[row], size)
 
 
-@kernel
+@kernel_part
 def digit_count(value: Any) -> int:
     """How many decimal digits a number that is not negative has."""
     count = 1
@@ -108,7 +108,7 @@ def digit_count(value: Any) -> int:
     return count
 
 
-@kernel
+@kernel_part
 def put_dash_number(buffer: Any, pos: int, value: Any) -> int:
     """Write ``-`` and a number that is not negative."""
     end = pos + 1 + digit_count(value)

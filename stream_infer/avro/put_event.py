@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.avro.put import digit_count, frozen, put, put_dash_number, put_long, put_text
-from stream_infer.kernel import kernel
+from stream_infer.kernel import kernel_part
 from stream_infer.records import Text
 
 __all__ = ["EventValues", "event_values", "put_event"]
@@ -54,7 +54,7 @@ def event_values(
     )
 
 
-@kernel
+@kernel_part
 def put_event(buffer: Any, pos: int, row: int, constants: Any, events: Any) -> Any:
     """Write the beginning of a row; ``constants`` has the ``frame``, and the ``topic`` for ids that are not there."""
     pos = put(buffer, pos, constants.frame, 0, len(constants.frame))
@@ -66,7 +66,7 @@ def put_event(buffer: Any, pos: int, row: int, constants: Any, events: Any) -> A
     return put_long(buffer, pos, events.time_ms[row])
 
 
-@kernel
+@kernel_part
 def _put_place(buffer: Any, pos: int, topic: Any, partition: Any, offset: Any) -> Any:
     """Write topic-partition-offset as a string."""
     pos = put_long(buffer, pos, len(topic) + 2 + digit_count(partition) + digit_count(offset))

@@ -13,7 +13,7 @@ import numpy as np
 
 from stream_infer.avro import status as why
 from stream_infer.intrinsics import load_double, load_float, load_long
-from stream_infer.kernel import kernel
+from stream_infer.kernel import kernel_part
 
 __all__ = [
     "is_utf8",
@@ -31,7 +31,7 @@ __all__ = [
 ASCII_MASK: Final = np.uint64(0x8080_8080_8080_8080)
 
 
-@kernel
+@kernel_part
 def read_long(payload: Any, pos: int, end: int) -> tuple[int, int]:
     """Read a zigzag varint of at most ten bytes."""
     value: Any = np.int64(0)
@@ -48,7 +48,7 @@ def read_long(payload: Any, pos: int, end: int) -> tuple[int, int]:
     return 0, -why.VARINT
 
 
-@kernel
+@kernel_part
 def read_int(payload: Any, pos: int, end: int) -> tuple[int, int]:
     """Read a zigzag varint that fits in 32 bits."""
     value, pos = read_long(payload, pos, end)
@@ -57,7 +57,7 @@ def read_int(payload: Any, pos: int, end: int) -> tuple[int, int]:
     return value, pos
 
 
-@kernel
+@kernel_part
 def read_length(payload: Any, pos: int, end: int) -> tuple[int, int]:
     """How many bytes follow."""
     length, pos = read_long(payload, pos, end)
@@ -70,7 +70,7 @@ def read_length(payload: Any, pos: int, end: int) -> tuple[int, int]:
     return length, pos
 
 
-@kernel
+@kernel_part
 def read_index(payload: Any, pos: int, end: int, count: int, status: int) -> tuple[int, int]:
     """One of ``count`` branches or symbols; ``status`` is what it means if it is not."""
     index, pos = read_long(payload, pos, end)
@@ -79,7 +79,7 @@ def read_index(payload: Any, pos: int, end: int, count: int, status: int) -> tup
     return index, pos
 
 
-@kernel
+@kernel_part
 def read_block(payload: Any, pos: int, end: int) -> tuple[int, int, int]:
     """Read the head of a block of an array or map: items, where the block says it ends or -1, the place."""
     count, pos = read_long(payload, pos, end)
@@ -93,7 +93,7 @@ def read_block(payload: Any, pos: int, end: int) -> tuple[int, int, int]:
     return -count, pos + size, pos
 
 
-@kernel
+@kernel_part
 def is_utf8(payload: Any, pos: int, stop: int) -> bool:
     """Well-formed UTF-8 as of Unicode 15, table 3-7: shortest forms, no surrogates, up to U+10FFFF."""
     while pos < stop:
@@ -126,19 +126,19 @@ def is_utf8(payload: Any, pos: int, stop: int) -> bool:
     return True
 
 
-@kernel
+@kernel_part
 def read_float(payload: Any, pos: int) -> float:
     """Four bytes."""
     return np.float64(load_float(payload, pos))
 
 
-@kernel
+@kernel_part
 def read_double(payload: Any, pos: int) -> float:
     """Eight bytes."""
     return np.float64(load_double(payload, pos))
 
 
-@kernel
+@kernel_part
 def read_decimal(payload: Any, pos: int, size: int, scale: int) -> float:
     """Read a big-endian two's complement of ``size`` bytes, over 10**scale."""
     # A negative number is minus its complement, less one.

@@ -15,6 +15,7 @@ from stream_infer.avro.encoder import ScoredEncoder
 from stream_infer.avro.source import SchemaSource
 from stream_infer.build import sandbox
 from stream_infer.build.events import fields_of, own_schema_id, schemas_of
+from stream_infer.build.kernels import compile_kernels
 from stream_infer.build.lane import lane_of
 from stream_infer.build.model import Followed, ModelAtHand, fixed, model_of
 from stream_infer.checkpoint import Checkpoint
@@ -80,6 +81,7 @@ class Assembly:
         self.metrics = Metrics()
         self.status = Status(COMPONENTS)
         self.assignment = Assignment()
+        compile_kernels(native=config.kafka.lane != "ordinary")
         self.lane = lane_of(config)
         self.table = EntityTable(loaded.layout, loaded.profiles, config.state.idle_ttl_s)
         self.source = self.make_source()

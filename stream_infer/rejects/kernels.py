@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.header_arrays import HeaderArrays
-from stream_infer.kernel import kernel
+from stream_infer.kernel import kernel, kernel_part
 
 __all__ = ["INTEGER_BYTES", "Shared", "make_headers", "read_schema_ids", "take_bytes"]
 
@@ -68,7 +68,7 @@ def make_headers(
     return entry, name_at, value_at
 
 
-@kernel
+@kernel_part
 def _keep(
     own: HeaderArrays,
     row: int,
@@ -93,7 +93,7 @@ def _keep(
     return entry, name_at, value_at
 
 
-@kernel
+@kernel_part
 def _begins(data: NDArray[np.uint8], start: int, end: int, prefix: NDArray[np.uint8]) -> bool:
     same = 0
     while same < len(prefix) and start + same < end and data[start + same] == prefix[same]:
@@ -101,7 +101,7 @@ def _begins(data: NDArray[np.uint8], start: int, end: int, prefix: NDArray[np.ui
     return same == len(prefix)
 
 
-@kernel
+@kernel_part
 def _append(
     target: NDArray[np.uint8], at: int, data: NDArray[np.uint8], ends: NDArray[np.int64], number: int
 ) -> int:
@@ -112,7 +112,7 @@ def _append(
     return at + length
 
 
-@kernel
+@kernel_part
 def _copy(target: NDArray[np.uint8], at: int, data: NDArray[np.uint8], start: int, length: int) -> None:
     """Copy bytes. What is unsigned cannot count from the end, so that the loop becomes vector code."""
     to, source = np.uint64(at), np.uint64(start)
@@ -120,7 +120,7 @@ def _copy(target: NDArray[np.uint8], at: int, data: NDArray[np.uint8], start: in
         target[to + i] = data[source + i]
 
 
-@kernel
+@kernel_part
 def _append_number(target: NDArray[np.uint8], at: int, number: int) -> int:
     """Write an integer in decimal; returns where it ends."""
     ten, rest = np.uint64(10), np.uint64(number)

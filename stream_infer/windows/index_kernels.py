@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.intrinsics import prefetch
-from stream_infer.kernel import allocating_kernel, kernel
+from stream_infer.kernel import allocating_kernel, kernel, kernel_part
 from stream_infer.windows.layout import NONE
 
 __all__ = ["DEAD_BYTES", "FREE", "HELD", "USED", "USED_BYTES", "Store", "find", "insert", "key_hash"]
@@ -34,12 +34,12 @@ class Store(NamedTuple):
     seed: NDArray[np.uint64]
 
 
-@kernel
+@kernel_part
 def _rotate(x: np.uint64, bits: int) -> np.uint64:
     return np.uint64((x << np.uint64(bits)) | (x >> np.uint64(64 - bits)))
 
 
-@kernel
+@kernel_part
 def _round(
     a: np.uint64, b: np.uint64, c: np.uint64, d: np.uint64
 ) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
@@ -97,7 +97,7 @@ def _same_bytes(arena: NDArray[np.uint8], at: int, data: NDArray[np.uint8], star
     return True
 
 
-@kernel
+@kernel_part
 def _is_key(
     store: Store, number: int, partition: int, data: NDArray[np.uint8], start: int, length: int
 ) -> bool:
@@ -160,7 +160,7 @@ def find(
     return missing
 
 
-@kernel
+@kernel_part
 def _put(buckets: NDArray[np.int64], bucket: int) -> None:
     mask = len(buckets) - 1
     at = (bucket >> 32) & mask
@@ -169,7 +169,7 @@ def _put(buckets: NDArray[np.int64], bucket: int) -> None:
     buckets[at] = bucket
 
 
-@kernel
+@kernel_part
 def _take_slot(store: Store, partition: int, data: NDArray[np.uint8], start: int, length: int) -> int:
     counters = store.counters
     number = int(counters[FREE])
@@ -223,7 +223,7 @@ def insert(
         found[i] = number
 
 
-@kernel
+@kernel_part
 def _forget(buckets: NDArray[np.int64], h: int, number: int) -> None:
     """Empty the bucket of a slot and shift back what was probed past it."""
     mask = len(buckets) - 1

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.intrinsics import prefetch
-from stream_infer.kernel import allocating_kernel, kernel
+from stream_infer.kernel import allocating_kernel, kernel, kernel_part
 from stream_infer.windows.ahead_kernel import AHEAD, expect
 from stream_infer.windows.layout import NONE, RUNNING
 from stream_infer.windows.profiles import Known
@@ -182,7 +182,7 @@ def _running_profile(running: F32, spread: F64, center: F64, inverse: F64) -> No
         inverse[f] = 1 / (5 * max(own, floor))
 
 
-@kernel
+@kernel_part
 def learning_rate(count: int) -> float:
     """What the next of ``count`` rows counts: the fleet's statistics as 100 rows, and old rows fade after 10,000."""
     return max(1 / (count + 1 + _PRIOR_ROWS), _SLOWEST_RATE)
@@ -231,7 +231,7 @@ def _impute(x: F64, z: F32, ring: F32, count: int) -> None:
             z[f] = ring[(count - 1) % len(ring), f] if count > 0 else np.float32(0)
 
 
-@kernel
+@kernel_part
 def _copy(row: F32, to: F32) -> None:
     for f in range(len(row)):
         to[f] = row[f]

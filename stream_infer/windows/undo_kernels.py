@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.kernel import kernel
+from stream_infer.kernel import kernel, kernel_part
 from stream_infer.windows.layout import NONE
 
 __all__ = ["COUNT", "WHOLE", "Kept", "keep", "keep_new", "keep_slot", "put_back"]
@@ -32,7 +32,7 @@ class Kept(NamedTuple):
     counters: NDArray[np.int64]
 
 
-@kernel
+@kernel_part
 def keep_slot(kept: Kept, slots: NDArray[np.void], s: int) -> int:
     """Keep a slot that is about to change, unless it is in the log; returns its entry, NONE where there is no room."""
     if not kept.counters[WHOLE]:

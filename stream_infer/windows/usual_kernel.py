@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.kernel import kernel
+from stream_infer.kernel import kernel, kernel_part
 from stream_infer.windows.profiles import Known
 from stream_infer.windows.push_kernel import learning_rate
 
@@ -44,7 +44,7 @@ def square_by_own(errors: F32, own: F32, begins: bool, known: Known, clip: F64, 
     return True
 
 
-@kernel
+@kernel_part
 def _begin(own: F32, usual: F32, known: Known) -> None:
     own[0] = 0
     fleet = known.inverse_sd[len(known.inverse_sd) - 1]
@@ -53,7 +53,7 @@ def _begin(own: F32, usual: F32, known: Known) -> None:
             usual[t, f] = 1 / fleet[t, f]
 
 
-@kernel
+@kernel_part
 def _learn(usual: F32, e: F64, least: F64, rate: float) -> None:
     """Bring a row's errors into the root mean squares, clipped as the score has them: no single one may blind it."""
     for t in range(len(usual)):

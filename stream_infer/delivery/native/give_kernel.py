@@ -19,7 +19,7 @@ from stream_infer.delivery.native.message import (
     TOPIC,
 )
 from stream_infer.header_arrays import HeaderArrays
-from stream_infer.kernel import kernel
+from stream_infer.kernel import kernel, kernel_part
 
 __all__ = [
     "NAME_BYTES",
@@ -112,7 +112,7 @@ def produce(
         records.error[order[place]] = load_int(messages.ctypes.data + place * MESSAGE_WORDS * _WORD + ERROR)
 
 
-@kernel
+@kernel_part
 def _put(
     message: NDArray[np.int64],
     at: int,
@@ -172,7 +172,7 @@ def produce_with_headers(
         full = records.error[number] == QUEUE_FULL
 
 
-@kernel
+@kernel_part
 def _argument(words: NDArray[np.int64], number: int, tag: int, first: int, second: int) -> None:
     """One ``rd_kafka_vu_t``: a tag and what it stands for, in as much room as a message takes."""
     at = number * MESSAGE_WORDS
@@ -181,7 +181,7 @@ def _argument(words: NDArray[np.int64], number: int, tag: int, first: int, secon
     words[at + 2] = second
 
 
-@kernel
+@kernel_part
 def _headers(calls: Calls, headers: HeaderArrays, passed: NDArray[np.bool_], row: int) -> Any:
     """A new list of the passed headers of a row, 0 where there are none."""
     entry = headers.ends[row - 1] if row > 0 else np.int64(0)
@@ -230,7 +230,7 @@ def settle(
     return NONE_LEFT
 
 
-@kernel
+@kernel_part
 def _note_failed(calls: Calls, event: int, reports: Reports) -> None:
     """Count the failed ones among the records of a report."""
     message = call_long(calls.event_message_next, (event,))
@@ -243,7 +243,7 @@ def _note_failed(calls: Calls, event: int, reports: Reports) -> None:
         message = call_long(calls.event_message_next, (event,))
 
 
-@kernel
+@kernel_part
 def _note(calls: Calls, message: int, error: int, reports: Reports) -> None:
     """Keep the first failure."""
     reports.seen[1] = error

@@ -25,7 +25,7 @@ from stream_infer.delivery.native.message import (
     PARTITION,
     PAYLOAD,
 )
-from stream_infer.kernel import kernel
+from stream_infer.kernel import kernel, kernel_part
 
 __all__ = [
     "RecordColumns",
@@ -144,7 +144,7 @@ def destroy(calls: Calls, messages: NDArray[np.int64]) -> None:
         call_int(calls.message_destroy, (messages[row],))
 
 
-@kernel
+@kernel_part
 def _header(calls: Calls, scratch: NDArray[np.int64], number: Any) -> None:
     """Put the addresses of a header's name and value, and the value's length, behind the list's address."""
     at = scratch.ctypes.data
