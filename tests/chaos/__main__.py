@@ -70,6 +70,7 @@ def list_scenarios() -> None:
 @click.option("--kafka", type=click.Choice(VERSIONS), default=LATEST, help="Version of the brokers.")
 @click.option("--duration", type=float, default=60.0, help="Seconds of faults.")
 @click.option("--rate", type=float, default=None, help="Events a second; default: the scenario's.")
+@click.option("--keep", is_flag=True, help="Keep the logs of a run that passes, too.")
 @_model
 @_out
 def run(
@@ -82,6 +83,8 @@ def run(
     rate: float | None,
     given: Path | None,
     out: Path,
+    *,
+    keep: bool,
 ) -> None:
     """Run one scenario."""
     seed = random.SystemRandom().randrange(1 << 31) if seed is None else seed
@@ -96,6 +99,7 @@ def run(
             duration_s=duration,
             out=out,
             lane=lane,
+            keep=keep,
             **extra,
         )
     sys.exit(not report.passed)

@@ -40,11 +40,13 @@ def run_scenario(
     duration_s: float = 60.0,
     out: Path | None = None,
     say: Callable[[str], None] = print,
+    keep: bool = False,
     **options: Any,
 ) -> Report:
     """Run one scenario, check it, and write its report to the folder ``out``.
 
-    ``options`` override those of the scenario. The folder of a run that failed is kept in ``out``: settings and logs.
+    ``options`` override those of the scenario. The folder of a run that failed, or of any if it is to ``keep`` them, is
+    put into ``out``: settings and logs.
     """
     found = load_all()[name]
     whole = Options(seed, protocol, duration_s, **{**found.rig, **options})
@@ -57,7 +59,7 @@ def run_scenario(
         out.mkdir(parents=True, exist_ok=True)
         stem = f"{name}-{protocol}-{seed}-{int(report.started_s)}"
         (out / f"{stem}.json").write_text(json.dumps(report.as_json(), indent=1), "utf-8")
-        if not report.passed:
+        if keep or not report.passed:
             shutil.copytree(folder, out / stem)
     shutil.rmtree(folder)
     return report

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream_infer.delivery.delivery import Outbox, Undone
@@ -40,12 +40,12 @@ def fenced(kafka: str, topic: Callable[..., str]) -> Iterator[Outbox]:
 
 
 def test_a_client_that_dies_in_flush_undoes_the_delivery(fenced: Outbox) -> None:
-    """The client raises SystemError there: the error of its callback comes beside a result."""
+    """The client may raise SystemError there: the error of its callback comes beside a result."""
     with pytest.raises(Undone, match="fenced") as caught:
         fenced.flush()
 
     assert caught.value.cause == "flush_failed"
-    assert isinstance(caught.value.__cause__, SystemError)
+    assert isinstance(caught.value.__cause__, SystemError | KafkaException)
 
 
 def test_a_client_that_died_unseen_is_to_be_replaced(fenced: Outbox) -> None:
