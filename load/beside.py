@@ -1,7 +1,7 @@
 """Whether a shadow can hurt its worker: the worker alone and beside a shadow in misery, in turns of some seconds.
 
 One worker runs through; a shadow comes and goes beside it, so that both kinds of turns are as alike as can be, and the
-spread of the turns says what a difference is worth. Before the first turn the worker has half a minute, in which its
+spread of the turns says what a difference is worth. Before the first turn the worker has a minute, in which its
 broker compiles itself. A turn beside a shadow that dies begins with its first start, when the pauses before restarts
 are shortest. Brokers and worker share their cores with the load, as they must on a small machine; the shadow is on the
 same cores, where its niceness (``shadow.nice``) keeps it back, or on others. Each misery is also what is beside while a
@@ -31,7 +31,7 @@ from load.stand import Run, Stand
 
 __all__ = ["DYING", "MISERIES", "Beside", "Turn", "apart", "beside"]
 
-_WARM_S = 30.0
+_WARM_S = 60.0
 _SETTLE_S = 1.5
 _SETUP_S = 10.0
 _CRASH_S = 5.0

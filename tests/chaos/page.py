@@ -262,10 +262,10 @@ def _recovery(runs: list[_Run]) -> str:
     beside = "".join(
         f"\nOf {commit}: {what}.\n"
         for commit, what in _BESIDE.items()
-        if commit in {row[2] for row in newest}
+        if commit in {row[2] for row in (*newest, *earlier)}
     )
     folded = f"\n<details><summary>Earlier commits</summary>\n\n{_table(head, earlier)}\n</details>\n"
-    return text + _table((*head, "aim, p95"), newest) + beside + (folded if earlier else "")
+    return text + _table((*head, "aim, p95"), newest) + (folded if earlier else "") + beside
 
 
 def _quantiles(values: list[float]) -> tuple[str, ...]:
