@@ -45,6 +45,14 @@ raise MemoryError
 """
 """A process that grows to a gigabyte, as a shadow that leaks, and is ended by its limit."""
 
+_SPIN = """
+from stream_infer.shadow.courtesy import give_way
+give_way(10)
+while True:
+    pass
+"""
+"""A process that computes and knows of no Kafka: what it does to the worker, the machine does."""
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -280,14 +288,23 @@ def _leaking(scene: _Scene) -> Iterator[None]:
         balloon.stop()
 
 
+@contextmanager
+def _spinning(scene: _Scene) -> Iterator[None]:
+    """No shadow at all."""
+    spin = scene.stand.aside("spin", [sys.executable, "-c", _SPIN])
+    yield
+    spin.kill()
+
+
 MISERIES: dict[str, Callable[[_Scene], AbstractContextManager[None]]] = {
     "well": _well,
     "crash-looping": _crashing,
     "hanging": _hanging,
     "10x slower": _slow,
     "out of memory": _leaking,
+    "a busy neighbour": _spinning,
 }
-"""What may be the matter with a shadow."""
+"""What may be the matter with a shadow; the last is no shadow, for comparison."""
 
 DYING = frozenset({"crash-looping", "out of memory"})
 """In which of them something dies and is started again."""
