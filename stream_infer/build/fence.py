@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 
 from confluent_kafka import KafkaException
 
+from stream_infer.build.producer import producer_of
 from stream_infer.config import Config
 from stream_infer.delivery.delivery import Outbox
-from stream_infer.delivery.settings import producer_settings
 
 __all__ = ["fence"]
 
@@ -28,13 +28,7 @@ def fence(config: Config) -> Iterator[None]:
     if delivery.mode != "exactly_once" or delivery.slot is None:
         yield
         return
-    settings = producer_settings(
-        config.kafka.client_settings(),
-        config.kafka.producer_settings(),
-        f"{config.app.id}-{delivery.slot}",
-        delivery.transaction_timeout_ms,
-    )
-    outbox = Outbox(settings, delivery.transaction_timeout_ms / 1000)
+    outbox = Outbox(producer_of(config, delivery.slot), delivery.transaction_timeout_ms / 1000)
     with suppress(KafkaException):
         outbox.open()
         outbox.producer.init_transactions(0)  # comes back at once, and goes on in the client's own threads

@@ -21,6 +21,7 @@ from stream_infer.avro.encoder import ScoredEncoder
 from stream_infer.avro.fields import Fields
 from stream_infer.avro.kernel import run_program
 from stream_infer.avro.source import SingleSchema
+from stream_infer.config import Config
 from stream_infer.confine import confine
 from stream_infer.delivery.lane import Lane
 from stream_infer.delivery.native.take_kernel import copy_records
@@ -40,11 +41,9 @@ _COMMAND = (sys.executable, "-m", "stream_infer.build.kernels")
 _WITHIN_S = 300.0
 
 
-def compile_kernels(*, native: bool) -> None:
-    """Have what is not on disk yet compiled; with several parts of it and several cores, in a process each.
-
-    ``native``: with the kernels of the native lane.
-    """
+def compile_kernels(config: Config) -> None:
+    """Have what is not on disk yet compiled; with several parts of it and several cores, in a process each."""
+    native = config.kafka.lane != "ordinary"
     missing = [
         name for name, (_, kernel) in _PARTS.items() if uncompiled(kernel) and (native or name != "lane")
     ]

@@ -25,7 +25,7 @@ def warm(config: Config) -> None:
 
     Raises ConfigError, ModelError.
     """
-    compile_kernels(native=config.kafka.lane != "ordinary")
+    compile_kernels(config)
     lane_of(config)
     model, _ = model_of(config.model)
     loaded, manifest = model.loaded, model.loaded.manifest

@@ -18,13 +18,14 @@ from stream_infer.build.events import fields_of, own_schema_id, schemas_of
 from stream_infer.build.kernels import compile_kernels
 from stream_infer.build.lane import lane_of
 from stream_infer.build.model import Followed, ModelAtHand, fixed, model_of
+from stream_infer.build.producer import producer_of
 from stream_infer.checkpoint import Checkpoint
 from stream_infer.config import Config
 from stream_infer.control import ControlServer, Metrics, Status
 from stream_infer.delivery.at_least_once import AtLeastOnce
 from stream_infer.delivery.delivery import Delivery
 from stream_infer.delivery.exactly_once import ExactlyOnce
-from stream_infer.delivery.settings import consumer_settings, producer_settings, reader_settings
+from stream_infer.delivery.settings import consumer_settings, reader_settings
 from stream_infer.delivery.source import BatchLimits, InputSource, Source
 from stream_infer.delivery.state_topic import StateReader
 from stream_infer.model_registry.registry import ModelVersion
@@ -81,7 +82,7 @@ class Assembly:
         self.metrics = Metrics()
         self.status = Status(COMPONENTS)
         self.assignment = Assignment()
-        compile_kernels(native=config.kafka.lane != "ordinary")
+        compile_kernels(config)
         self.lane = lane_of(config)
         self.table = EntityTable(loaded.layout, loaded.profiles, config.state.idle_ttl_s)
         self.source = self.make_source()
@@ -248,7 +249,8 @@ class Assembly:
         config = self.config.delivery
         timeout_s = config.transaction_timeout_ms / 1000
         exactly_once = config.mode == "exactly_once"
-        outbox = self.lane.outbox(self._producer_settings(exactly_once=exactly_once), timeout_s)
+        slot = (config.slot or uuid.uuid4().hex) if exactly_once else None
+        outbox = self.lane.outbox(producer_of(self.config, slot, self.linger_ms()), timeout_s)
         if not exactly_once:
             return AtLeastOnce(outbox, lambda positions: self.source.commit(positions, self.attempts.note))
         return ExactlyOnce(
@@ -260,17 +262,6 @@ class Assembly:
             rebuilt=self.observation.rebuilt,
             beside=self.beside,
             note=self.attempts.note,
-        )
-
-    def _producer_settings(self, *, exactly_once: bool) -> Mapping[str, Any]:
-        kafka, delivery = self.config.kafka, self.config.delivery
-        slot = delivery.slot or uuid.uuid4().hex
-        return producer_settings(
-            kafka.client_settings(),
-            kafka.producer_settings(),
-            f"{self.config.app.id}-{slot}" if exactly_once else None,
-            delivery.transaction_timeout_ms,
-            linger_ms=self.linger_ms(),
         )
 
     def _partitions(self, delivery: Delivery, checkpoint: Checkpoint) -> Partitions:

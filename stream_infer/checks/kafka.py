@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition, libversion
 
+from stream_infer.build.producer import producer_of
 from stream_infer.build.topics import plan_of
 from stream_infer.checks.world import Skipped, World
 from stream_infer.cluster import Cluster
 from stream_infer.config import Config
-from stream_infer.delivery.settings import consumer_settings, producer_settings, reader_settings
+from stream_infer.delivery.settings import consumer_settings, reader_settings
 from stream_infer.errors import BrokerError, ConfigError
 from stream_infer.topics import faults
 
@@ -19,18 +20,18 @@ __all__ = ["brokers", "client", "input_topic", "rights", "role"]
 
 _TIMEOUT_S = 5.0
 _RIGHTS_WITHIN_S = 15.0
+_SLOT = "check"  # always the same: the broker remembers ids for a week, and two checks at once only fence each other
 _ONE_COPY = ", one copy: a broker that stops can lose or double events (docs/delivery.md)"
 
 
 def client(world: World) -> str:
     """Whether Kafka's client takes the settings: it looks at them before it connects."""
     config = world.config
-    kafka, delivery = config.kafka, config.delivery
-    connection = {**kafka.client_settings(), "bootstrap.servers": ""}
-    consumer = consumer_settings(connection, kafka.consumer_settings(), config.app.id, kafka.group_protocol)
-    producer = producer_settings(
-        connection, kafka.producer_settings(), f"{config.app.id}-check", delivery.transaction_timeout_ms
+    kafka, nowhere = config.kafka, {"bootstrap.servers": ""}
+    consumer = consumer_settings(
+        kafka.client_settings() | nowhere, kafka.consumer_settings(), config.app.id, kafka.group_protocol
     )
+    producer = producer_of(config, _SLOT) | nowhere
     _take("kafka.consumer", lambda: Consumer(consumer, logger=_quiet()).close())
     _take("kafka.producer", lambda: Producer(producer, logger=_quiet()))
     return f"librdkafka {libversion()[0]}"
@@ -110,16 +111,8 @@ def rights(world: World) -> str:
 
 
 def _transactions(config: Config) -> str:
-    # A fixed id: the broker remembers ids for a week, and two checks at once only fence each other.
-    name = f"{config.app.id}-check"
-    settings = producer_settings(
-        config.kafka.client_settings(),
-        config.kafka.producer_settings(),
-        name,
-        config.delivery.transaction_timeout_ms,
-    )
     try:
-        Producer(settings, logger=_quiet()).init_transactions(_RIGHTS_WITHIN_S)
+        Producer(producer_of(config, _SLOT), logger=_quiet()).init_transactions(_RIGHTS_WITHIN_S)
     except KafkaException as failure:
         raise BrokerError(
             f"transactions of {config.app.id}-… cannot be begun: {failure.args[0].str()}; allow Write and Describe on "
