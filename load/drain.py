@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ from load.measurement import Measurement
 from load.paced import Beside
 from load.processes import Strangers
 from load.rivals import start
-from load.stages import Stages, stages_between
+from load.stages import Stages, stages_between, worked_on
 from load.stand import Run, Stand
 from load.topics import committed_count, end_count, group
 from load.traffic import Traffic
@@ -116,25 +116,15 @@ def watch(stand: Stand, runs: Sequence[Run], topic: str, events: int, after: int
         {"bootstrap.servers": stand.servers, "group.id": group(topic), "enable.auto.commit": False}
     )
     deadline = time.monotonic() + _LONGEST_S
-    began, first_cpu_s, broker_s, first = 0, 0.0, stand.broker_cpu_s(), [dict[str, float]() for _ in runs]
+    first = _Reading(0, 0.0, stand.broker_cpu_s(), [{} for _ in runs])
     try:
-        while True:
-            done = committed_count(watcher, topic)
-            if not began and done < events:
+        while (done := committed_count(watcher, topic)) < events:
+            if not first.done:
                 began = min(events - 1, max(done, end_count(watcher, f"{topic}.scored")))
-                began = began if began > after else 0
-                if began:
-                    first_cpu_s, broker_s = sum(run.cpu_s() for run in runs), stand.broker_cpu_s()
-                    first = [run.metrics() for run in runs]
-            if done >= events:
-                used = [run.usage() for run in runs]
-                return Watched(
-                    began,
-                    sum(one.cpu_s for one in used) - first_cpu_s,
-                    sum(one.peak_rss_bytes for one in used),
-                    _less(stand.broker_cpu_s(), broker_s),
-                    stages_between(first, [run.metrics() for run in runs]),
-                )
+                if began > after:
+                    now = _Reading.of(stand, runs, began)
+                    # the last of them may be worked on and not committed: nothing would be left to measure
+                    first = now if worked_on(now.metrics) < events else first
             for run in runs:
                 run.check()
             if time.monotonic() > deadline:
@@ -144,15 +134,38 @@ def watch(stand: Stand, runs: Sequence[Run], topic: str, events: int, after: int
             time.sleep(_LOOK_S)
     finally:
         watcher.close()
+    return _between(first, _Reading.of(stand, runs, events), sum(run.usage().peak_rss_bytes for run in runs))
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What programs and brokers had used by the time that ``done`` events were done."""
+
+    done: int
+    cpu_s: float
+    broker_cpu_s: float | None
+    metrics: Sequence[Mapping[str, float]]
+
+    @classmethod
+    def of(cls, stand: Stand, runs: Sequence[Run], done: int) -> _Reading:
+        cpu_s, broker_cpu_s = sum(run.cpu_s() for run in runs), stand.broker_cpu_s()
+        return cls(done, cpu_s, broker_cpu_s, [run.metrics() for run in runs])
+
+
+def _between(first: _Reading, last: _Reading, peak_rss_bytes: int) -> Watched:
+    broker_s = (first.broker_cpu_s, last.broker_cpu_s)
+    return Watched(
+        first.done,
+        last.cpu_s - first.cpu_s,
+        peak_rss_bytes,
+        None if broker_s[0] is None or broker_s[1] is None else broker_s[1] - broker_s[0],
+        stages_between(first.metrics, last.metrics),
+    )
 
 
 def broker_figure(us_per_event: float | None) -> dict[str, float]:
     """The brokers' CPU as a figure, where it is known."""
     return {} if us_per_event is None else {"broker_us_per_event": us_per_event}
-
-
-def _less(now: float | None, then: float | None) -> float | None:
-    return None if now is None or then is None else now - then
 
 
 def rate(written_s: np.ndarray) -> float:

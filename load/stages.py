@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Stages", "stages_between"]
+__all__ = ["Stages", "stages_between", "worked_on"]
 
+_EVENTS = "stream_infer_events_total"
 _STAGE = re.compile(r'stream_infer_stage_seconds_total\{stage="(\w+)"\}')
 _FIGURES = {
     "transactions": "stream_infer_commits_total",
@@ -30,6 +31,11 @@ class Stages:
         return dict(self.counts)
 
 
+def worked_on(readings: Sequence[Mapping[str, float]]) -> float:
+    """Events that workers had worked on, committed or not; 0 of rivals, which do not say."""
+    return sum(reading.get(_EVENTS, 0.0) for reading in readings)
+
+
 def stages_between(before: Sequence[Mapping[str, float]], after: Sequence[Mapping[str, float]]) -> Stages:
     """The sum over workers of what their metrics rose by; nothing where there are none (a rival)."""
     rise: Counter[str] = Counter()
@@ -38,7 +44,7 @@ def stages_between(before: Sequence[Mapping[str, float]], after: Sequence[Mappin
             rise[name] += value - one.get(name, 0.0)
     if not rise:
         return Stages()
-    events = rise["stream_infer_events_total"]  # none where all were worked on before the first reading
+    events = rise[_EVENTS]
     stages = {found[1]: name for name in rise if events and (found := _STAGE.fullmatch(name))}
     return Stages(
         events,

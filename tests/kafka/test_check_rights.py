@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -90,6 +91,7 @@ def check(path, password=PASSWORD):
 
 
 def allow(brokers, kind, name, pattern, *operations):
+    """Allow it, and wait until the broker goes by it, which may be after it has said yes."""
     admin = AdminClient({"bootstrap.servers": brokers[0]})
     wanted = [
         AclBinding(kind, name, pattern, "User:worker", "*", operation, AclPermissionType.ALLOW)
@@ -97,6 +99,22 @@ def allow(brokers, kind, name, pattern, *operations):
     ]
     for future in admin.create_acls(wanted).values():
         future.result(60)
+    deadline = time.monotonic() + 60
+    while any(not admin.describe_acls(binding_filter(one)).result(60) for one in wanted):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def binding_filter(acl):
+    return AclBindingFilter(
+        acl.restype,
+        acl.name,
+        acl.resource_pattern_type,
+        acl.principal,
+        acl.host,
+        acl.operation,
+        acl.permission_type,
+    )
 
 
 def test_a_wrong_password_is_said_at_once(brokers, config):

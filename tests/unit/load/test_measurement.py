@@ -14,7 +14,7 @@ from load.page import page
 from load.plots import Dot, dots, stacks, ticks
 from load.processes import Strangers, usage
 from load.report import cases_of, ratios, read, save
-from load.stages import stages_between
+from load.stages import stages_between, worked_on
 
 WORKER = [
     Measurement(
@@ -127,9 +127,10 @@ def test_stages_are_sums_over_workers_per_event():
     assert found.us_per_event["decode"] == pytest.approx(3.0)
     assert found.counts["transactions"] == 7
     assert stages_between([{}], [{}]).counts == {}
+    assert (worked_on(before), worked_on(after), worked_on([{}])) == (100, 2_100, 0)
 
 
-def test_what_was_over_before_the_first_reading_has_counts_of_nothing():
+def test_between_two_readings_without_an_event_there_are_counts_of_nothing():
     reading = [{"stream_infer_events_total": 9.0, "stream_infer_commits_total": 2.0}]
     found = stages_between(reading, reading)
 
