@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 from hypothesis import HealthCheck, settings
 
+from stream_infer.cluster import Cluster, Topic
 from stream_infer.embedded import EmbeddedKafka, EmbeddedRegistry, versions
 from stream_infer.embedded.alone import alone
 from stream_infer.embedded.ports import HOST, free_ports, listening
@@ -122,18 +123,21 @@ def registry() -> Iterator[str]:
 
 @pytest.fixture
 def topic(kafka: str) -> Iterator[TopicFactory]:
-    """topic("name", partitions=1, config=None) creates a topic with a unique name and returns that name."""
-    admin = AdminClient({"bootstrap.servers": kafka})
+    """topic("name", partitions=1, config=None) creates a topic with a unique name and returns that name.
+
+    The broker knows it by then.
+    """
+    cluster = Cluster.open({"bootstrap.servers": kafka}, timeout_s=60)
     created: list[str] = []
 
     def create(name: str = "topic", partitions: int = 1, config: dict[str, str] | None = None) -> str:
         unique = f"{name}.{uuid.uuid4().hex[:8]}"
-        wanted = NewTopic(unique, partitions, -1, config=config or {})
-        admin.create_topics([wanted])[unique].result(30)
+        cluster.create([Topic(unique, partitions, -1, config or {})])
         created.append(unique)
         return unique
 
     yield create
+    admin = AdminClient({"bootstrap.servers": kafka})
     for future in admin.delete_topics(created).values() if created else ():
         future.exception(30)  # a test may have deleted its topic, or ended the broker
 

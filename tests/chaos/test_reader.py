@@ -27,19 +27,19 @@ def test_an_open_transaction_shows_and_an_aborted_record_does_not(
     name = topic()
     place = [(name, 0)]
     producer = Producer({"bootstrap.servers": kafka, "transactional.id": name})
-    producer.init_transactions(30)
+    producer.init_transactions(60)
     for value, end in ((b"kept", "commit"), (b"dropped", "abort"), (b"open", "")):
         producer.begin_transaction()
         producer.produce(name, value, partition=0)
-        producer.flush(30)
+        producer.flush(60)
         if end:
-            getattr(producer, f"{end}_transaction")(30)
+            getattr(producer, f"{end}_transaction")(60)
     high = offsets_of(kafka, place, "read_uncommitted")
     stable = offsets_of(kafka, place, "read_committed")
 
     assert high[name, 0] - stable[name, 0] == 1
 
-    producer.commit_transaction(30)
+    producer.commit_transaction(60)
     producer.close(5)
     reader = Values(kafka, name)
     reader.start()

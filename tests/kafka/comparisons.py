@@ -10,9 +10,9 @@ from typing import Any
 import fastavro
 import numpy as np
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream_infer.avro import schemas
+from stream_infer.cluster import Cluster, Topic
 
 _SCHEMA = fastavro.parse_schema(json.loads(schemas.text("comparison")))
 _FRAME = b"\0" + schemas.IDS["comparison"].to_bytes(4, "big")
@@ -20,9 +20,8 @@ ENTITIES = 6
 
 
 def create(servers: str, topic: str, partitions: int) -> None:
-    admin = AdminClient({"bootstrap.servers": servers})
-    for future in admin.create_topics([NewTopic(topic, partitions, 1)]).values():
-        future.result(30)
+    """Make a topic, and wait until the broker knows it."""
+    Cluster.open({"bootstrap.servers": servers}, timeout_s=60).create([Topic(topic, partitions, 1)])
 
 
 def records(count: int, seed: int = 0, first: int = 0) -> Iterator[dict[str, Any]]:
@@ -86,7 +85,7 @@ class Writer:
     def __init__(self, servers: str, topic: str, partitions: int) -> None:
         self._topic, self._partitions = topic, partitions
         self._producer = Producer({"bootstrap.servers": servers, "transactional.id": f"{topic}-writer"})
-        self._producer.init_transactions(30)
+        self._producer.init_transactions(60)
 
     def write(self, made: Iterable[dict[str, Any]], *, commit: bool = True) -> int:
         self._producer.begin_transaction()
@@ -99,7 +98,7 @@ class Writer:
                 self._producer.poll(0)
         self._producer.flush(60)
         if commit:
-            self._producer.commit_transaction(30)
+            self._producer.commit_transaction(60)
         else:
-            self._producer.abort_transaction(30)
+            self._producer.abort_transaction(60)
         return count

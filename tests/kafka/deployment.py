@@ -95,7 +95,7 @@ def stop_reading_at_end(servers: str, topic: str, *, committed_only: bool = True
     try:
         consumer.assign([TopicPartition(topic, p, 0) for p in unread])
         found: list[Message] = []
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while unread:
             assert time.monotonic() < deadline, f"{topic}: not read to the ends {unread}"
             for message in consumer.consume(5000, 0.2):
@@ -167,7 +167,7 @@ class WorkerProcess:
         if port is None:
             return {}
         try:
-            return dict(httpx.get(f"http://127.0.0.1:{port}/status", timeout=2).json())
+            return dict(httpx.get(f"http://127.0.0.1:{port}/status", timeout=20).json())
         except httpx.HTTPError:
             return {}
 
@@ -175,7 +175,7 @@ class WorkerProcess:
         """What /status says of it; empty while there is none."""
         return dict(self.status().get("facts", {}))
 
-    def wait_until(self, true: Callable[[], bool], timeout_s: float = 90.0) -> None:
+    def wait_until(self, true: Callable[[], bool], timeout_s: float = 120.0) -> None:
         """Wait for something that comes about while it runs."""
         deadline = time.monotonic() + timeout_s
         while not true():
@@ -185,6 +185,13 @@ class WorkerProcess:
 
     def get(self, page: str) -> httpx.Response:
         return httpx.get(f"http://127.0.0.1:{self._port()}/{page}", timeout=30)
+
+    def wait_counted(self, *lines: str) -> None:
+        """Wait until these lines are in /metrics, which may be after others see what they count."""
+        deadline = time.monotonic() + 120
+        while missing := [line for line in lines if f"{line}\n" not in (page := self.get("metrics").text)]:
+            assert time.monotonic() < deadline, f"{missing} are not in the metrics:\n{page}"
+            time.sleep(0.1)
 
     def wait_ready(self, timeout_s: float = 180.0) -> None:
         deadline = time.monotonic() + timeout_s
@@ -198,7 +205,7 @@ class WorkerProcess:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, timeout_s: float = 90.0) -> int:
+    def stop(self, timeout_s: float = 120.0) -> int:
         """Ask it to drain; returns its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -329,7 +336,7 @@ class Deployment:
         finally:
             consumer.close()
 
-    def wait_pinned(self, timeout_s: float = 90.0, group: str | None = None) -> None:
+    def wait_pinned(self, timeout_s: float = 120.0, group: str | None = None) -> None:
         """Wait until the worker's group, or another, has committed where it starts."""
         consumer = Consumer(
             {"bootstrap.servers": self.servers, "group.id": group or self.app, "enable.auto.commit": False}

@@ -84,7 +84,7 @@ def test_labels_that_come_late_count_as_in_a_report_also_through_a_kill(kafka, t
         offline = analysts.report("--from-topic")
         live = wait(analysts, process, offline)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, analysts.log()
+        assert process.wait(120) == 0, analysts.log()
 
     assert sum(events for events, _ in labelled(first)) > 250
     assert sum(events for events, _ in labelled(live)) > 500

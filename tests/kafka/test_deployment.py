@@ -16,7 +16,7 @@ pytestmark = pytest.mark.kafka
 def test_the_reader_waits_for_what_an_open_transaction_hides(kafka: str, topic: TopicFactory) -> None:
     name = topic("hidden")
     left_open = Producer({"bootstrap.servers": kafka, "transactional.id": f"{name}.open"})
-    left_open.init_transactions(30)
+    left_open.init_transactions(60)
     left_open.begin_transaction()
     left_open.produce(name, b"never committed")
     assert left_open.flush(30) == 0

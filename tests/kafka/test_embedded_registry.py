@@ -22,7 +22,7 @@ SCHEMA = {"type": "record", "name": "Event", "fields": [{"name": "value", "type"
 
 
 def test_a_schema_is_registered_and_fetched(registry):
-    with httpx.Client(base_url=registry, timeout=10) as http:
+    with httpx.Client(base_url=registry, timeout=60) as http:
         answer = http.post("/subjects/events-value/versions", json={"schema": json.dumps(SCHEMA)})
         schema_id = answer.raise_for_status().json()["id"]
         found = http.get(f"/schemas/ids/{schema_id}").raise_for_status().json()
@@ -32,7 +32,7 @@ def test_a_schema_is_registered_and_fetched(registry):
 
 def test_the_ordinary_client_agrees(registry):
     schema = Schema(json.dumps(SCHEMA), "AVRO")
-    with SchemaRegistryClient({"url": registry, "timeout": 10}) as client:
+    with SchemaRegistryClient({"url": registry, "timeout": 60}) as client:
         schema_id = client.register_schema("other-value", schema)
         assert client.register_schema("other-value", schema) == schema_id
         assert json.loads(client.get_schema(schema_id).schema_str) == SCHEMA
@@ -42,7 +42,7 @@ def test_it_ends_and_leaves_nothing():
     with EmbeddedRegistry() as started:
         url, port, scratch = started.url, started._port, started._log.parent
         assert sockets_of(started.pid) == {"127.0.0.1"}
-        assert httpx.get(f"{url}/subjects", timeout=10).json() == []
+        assert httpx.get(f"{url}/subjects", timeout=60).json() == []
     assert not ports.listening(port)
     assert not scratch.exists()
     with pytest.raises(RegistryError, match="not running"):

@@ -19,12 +19,13 @@ from typing import Protocol
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from stream_infer.embedded import EmbeddedKafka
 from tests.chaos.proxy import Network
 from tests.chaos.proxy_frames import Api
 from tests.chaos.proxy_rules import Drop, Hold, Match, Rule
+from tests.kafka.comparisons import create
 from tests.kafka.conftest import Rows
 from tests.kafka.deployment import Deployment, WorkerProcess, stop_reading_at_end
 
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.kafka
 
 BATCH = 20
 SHORT = {"socket.timeout.ms": 1500}
-QUICK_TO_EXPEL = {"session.timeout.ms": 2000, "heartbeat.interval.ms": 500}
+QUICK_TO_EXPEL = {"session.timeout.ms": 4000, "heartbeat.interval.ms": 500}
 
 
 class Loop(Protocol):
@@ -78,16 +79,14 @@ class ExampleLoop:
         self._process: subprocess.Popen[str] | None = None
 
     def open(self) -> None:
-        admin = AdminClient({"bootstrap.servers": self._direct})
-        made = admin.create_topics([NewTopic(name, 1, 1) for name in (self.input, self.output)])
-        for future in made.values():
-            future.result(30)
+        for name in (self.input, self.output):
+            create(self._direct, name, 1)
 
     def send(self, start: int) -> None:
         producer = Producer({"bootstrap.servers": self._direct, "enable.idempotence": True})
         for number in range(start, start + BATCH):
             producer.produce(self.input, str(number).encode())
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
 
     def start(self) -> None:
         command = [sys.executable, "-m", "tests.chaos.example_loop", "--batch", str(BATCH)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +59,7 @@ def test_a_swap_under_load(
     deployment = deploy(**following(tmp_path))
     worker = deployment.start()
     thread = sending(deployment, rows(6000), 1500)
-    time.sleep(1.0)
+    worker.wait_until(lambda: "stream_infer_scored_total 0.0\n" not in worker.get("metrics").text)
     detector.point("current", "2")
     if killed:
         worker.kill()
@@ -123,7 +122,7 @@ def test_versions_that_do_not_fit_are_refused_and_the_one_in_use_goes_on(
         worker.wait_until(lambda: str(worker.facts().get("model_refused")).startswith(version))  # noqa: B023
         assert reason in worker.facts()["model_refused"]
     assert worker.facts()["version"] == "1"
-    assert 'stream_infer_model_versions_total{outcome="refused"} 4.0' in worker.get("metrics").text
+    worker.wait_counted('stream_infer_model_versions_total{outcome="refused"} 4.0')
 
     deployment.send(rows(300, start=600))
     deployment.wait_committed()

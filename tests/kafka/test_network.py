@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from stream_infer.delivery.delivery import Outbox, Undone
 from stream_infer.delivery.settings import producer_settings
 from stream_infer.embedded import EmbeddedKafka
 from tests.chaos.proxy import Network
+from tests.kafka.comparisons import create
 from tests.kafka.conftest import Rows
 from tests.kafka.deployment import Deployment, stop_reading_at_end
 
@@ -29,10 +29,10 @@ def fenced(kafka: str, topic: Callable[..., str]) -> Iterator[Outbox]:
     name = topic("fenced")
     outbox = Outbox(producer_settings({"bootstrap.servers": kafka}, {}, name, 10_000), 30.0)
     outbox.open()
-    outbox.producer.init_transactions(30)
+    outbox.producer.init_transactions(60)
     outbox.producer.begin_transaction()
     thief = Producer({"bootstrap.servers": kafka, "transactional.id": name})
-    thief.init_transactions(30)
+    thief.init_transactions(60)
     outbox.write(name, b"x", None, 0)
     yield outbox
     outbox.close()
@@ -61,11 +61,10 @@ def test_a_producer_that_reaches_no_broker_is_given_up_in_time(
 ) -> None:
     """The client would wait for the answer to its abort for ever; the next producer does not have to."""
     direct, name = surroundings[0].bootstrap_servers, f"left.{uuid.uuid4().hex[:8]}"
-    admin = AdminClient({"bootstrap.servers": direct})
-    admin.create_topics([NewTopic(name, 1)])[name].result(30)
+    create(direct, name, 1)
     outbox = Outbox(producer_settings({"bootstrap.servers": network.servers}, {}, name, 10_000), 30.0)
     outbox.open()
-    outbox.producer.init_transactions(30)
+    outbox.producer.init_transactions(60)
     outbox.producer.begin_transaction()
     outbox.write(name, b"dropped", None, 0)
     outbox.flush()
@@ -80,12 +79,12 @@ def test_a_producer_that_reaches_no_broker_is_given_up_in_time(
     outbox.flush()
     outbox.producer.commit_transaction(60)
     outbox.close()
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + 120
     while any(thread.name == "closing-producer" for thread in threading.enumerate()):
         assert time.monotonic() < deadline_s, "the first producer never came to its end"
         time.sleep(0.05)
 
-    assert took_s < 20
+    assert took_s < 60
     assert [m.value() for m in stop_reading_at_end(direct, name)] == [b"kept"]
 
 

@@ -38,7 +38,7 @@ class Promoting:
         made = Verdict(verdict, "because", 20_000, 40, 1_700_000_000_000, 0.05, [])
         producer = Producer({"bootstrap.servers": self._deployment.servers})
         producer.produce(self.topic, self._encoder.encode(versions, made), "|".join(versions))
-        assert producer.flush(30) == 0
+        assert producer.flush(60) == 0
 
     def start(self, *options: str) -> Running:
         command = ["model", "promote", self._detector, "challenger", "--on-verdict", *options]

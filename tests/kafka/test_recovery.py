@@ -71,7 +71,7 @@ def test_a_slot_is_given_back_at_once_and_left_at_once(deploy: Deploy, rows: Row
     deployment = deploy(
         partitions=4,
         kafka={"group_protocol": "classic"},
-        **{"kafka.consumer": {"session.timeout.ms": 110_000}},
+        **{"kafka.consumer": {"session.timeout.ms": 290_000, "max.poll.interval.ms": 300_000}},
     )
     first = deployment.start(DELIVERY__SLOT="first")
     second = deployment.start(DELIVERY__SLOT="second")

@@ -71,9 +71,8 @@ def test_partitions_that_stay_apart_end_the_shadow(
     member, seen = Member(settings, topics), Seen()
     member.open(seen)
     try:
-        poll(
-            member, lambda: len(seen.owned) == 4
-        )  # brokers may tell of a new topic some seconds after another
+        # Brokers may tell of a new topic some seconds after another.
+        poll(member, lambda: len(seen.owned) == 4)
         monkeypatch.setattr(members, "_APART_S", 2.0)
         with (
             stranger(kafka, group, topics[1]),

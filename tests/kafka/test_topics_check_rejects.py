@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
@@ -21,7 +21,7 @@ from stream_infer.control import ControlServer, Metrics, Status
 from stream_infer.errors import BrokerError, ModelError, RegistryError
 from stream_infer.records import Position
 from stream_infer.rejects import Reject
-from tests.kafka.deployment import SCHEMA_ID
+from tests.kafka.deployment import SCHEMA_ID, stop_reading_at_end
 from tests.rejected import headers_of
 
 pytestmark = pytest.mark.kafka
@@ -71,6 +71,14 @@ def setting(kafka, topic, name):
     admin = AdminClient({"bootstrap.servers": kafka})
     resource = ConfigResource(ResourceType.TOPIC, topic)
     return admin.describe_configs([resource])[resource].result(60)[name].value
+
+
+def wait_set(kafka, topic, name, value):
+    """Brokers go by a setting some time after they have said yes."""
+    deadline = time.monotonic() + 60
+    while setting(kafka, topic, name) != value:
+        assert time.monotonic() < deadline, setting(kafka, topic, name)
+        time.sleep(0.05)
 
 
 # --- topics
@@ -126,8 +134,8 @@ def test_wrong_settings_are_told_and_repaired_on_demand(worker, cluster, kafka):
     assert "repaired" not in told.output
     repaired = call("topics", "create", "-c", worker.path, "--repair")
     assert repaired.exit_code == 0, repaired.output
-    assert setting(kafka, state, "cleanup.policy") == "compact"
-    assert setting(kafka, rejects, "max.message.bytes") == "2065536"
+    wait_set(kafka, state, "cleanup.policy", "compact")
+    wait_set(kafka, rejects, "max.message.bytes", "2065536")
     # What the repair is not about stays as its owner set it.
     assert setting(kafka, rejects, "retention.ms") == "123456789"
 
@@ -169,30 +177,15 @@ def reject(worker, number, **changes):
 def write(kafka, topic, records, commit=True):
     """Write rejects as the worker does, in one transaction."""
     producer = Producer({"bootstrap.servers": kafka, "transactional.id": f"write-{uuid.uuid4()}"})
-    producer.init_transactions(30)
+    producer.init_transactions(60)
     producer.begin_transaction()
     for partition, key, value, headers in records:
         producer.produce(topic, key=key, value=value, headers=headers, partition=partition)
-    producer.flush(30)
+    assert producer.flush(60) == 0
     if commit:
-        producer.commit_transaction(30)
+        producer.commit_transaction(60)
     else:
-        producer.abort_transaction(30)
-
-
-def read_all(kafka, topic, partitions, count):
-    consumer = Consumer(
-        {"bootstrap.servers": kafka, "group.id": "reader", "isolation.level": "read_committed"}
-    )
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(partitions)])
-    found = []
-    deadline_s = time.monotonic() + 20
-    while len(found) < count and time.monotonic() < deadline_s:
-        found += [one for one in consumer.consume(100, 0.5) if one.error() is None]
-    # One more look: more than expected is as wrong as less.
-    found += [one for one in consumer.consume(100, 1.0) if one.error() is None]
-    consumer.close()
-    return found
+        producer.abort_transaction(60)
 
 
 @pytest.fixture
@@ -295,7 +288,7 @@ def test_replay_sends_the_original_record_back(filled, kafka):
     result = call("rejects", "replay", "-c", filled.path, "--error", "truncated", "-y")
     assert result.exit_code == 0, result.output
     assert f"8 rejects sent to {filled.input}" in result.output
-    found = read_all(kafka, filled.input, 2, 8)
+    found = stop_reading_at_end(kafka, filled.input)
     assert sorted(one.value() for one in found) == [
         b"\x00\x00\x00\x00\x07\xffvalue%d" % number for number in range(8)
     ]
@@ -313,11 +306,11 @@ def test_replay_asks_first_and_a_dry_run_sends_nothing(filled, kafka):
     refused = call("rejects", "replay", "-c", filled.path, input="n\n")
     assert refused.exit_code == 130
     assert "Send 10 rejects to" in refused.output
-    assert read_all(kafka, filled.input, 2, 0) == []
+    assert stop_reading_at_end(kafka, filled.input) == []
     accepted = call("rejects", "replay", "-c", filled.path, "--limit", 4, input="y\n")
     assert accepted.exit_code == 0, accepted.output
     assert "4 rejects sent" in accepted.output
-    assert len(read_all(kafka, filled.input, 2, 4)) == 4
+    assert len(stop_reading_at_end(kafka, filled.input)) == 4
 
 
 def test_replay_to_another_topic(filled, kafka, topic):
@@ -325,7 +318,7 @@ def test_replay_to_another_topic(filled, kafka, topic):
     result = call("rejects", "replay", "-c", filled.path, "--to", other, "--stage", "window", "-y")
     assert result.exit_code == 0, result.output
     # The partition of the record does not exist there: its key decides.
-    assert len(read_all(kafka, other, 1, 2)) == 2
+    assert len(stop_reading_at_end(kafka, other)) == 2
     missing = call("rejects", "replay", "-c", filled.path, "--to", "no-such-topic", "-y")
     assert missing.exit_code == BrokerError.exit_code
     assert "topic no-such-topic does not exist" in missing.stderr
@@ -378,7 +371,7 @@ def test_check_without_brokers_names_the_address_and_goes_on(deploy):
     deployment.config.write_text(toml)
     began_s = time.monotonic()
     answers = checked(deployment.config)
-    assert time.monotonic() - began_s < 60
+    assert time.monotonic() - began_s < 120
     state, detail = answers["brokers"]
     assert state == "failed"
     assert "kafka.bootstrap_servers = 127.0.0.1:1" in detail
