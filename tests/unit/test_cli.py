@@ -73,7 +73,7 @@ def test_help_is_quick():
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         took_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     # Time on the processor: what it costs, not what else the machine is doing.
-    assert min(took_s) < 0.3
+    assert min(took_s) < 1.0
 
 
 def test_version_is_the_packages():

@@ -21,7 +21,7 @@ from stream_infer.windows.recent import Recent
 from stream_infer.windows.table import EntityTable
 
 FEATURES, TERMS = 3, 1
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 def layout(window: int = 4) -> Layout:

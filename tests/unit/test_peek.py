@@ -55,4 +55,4 @@ def test_an_array_of_nothing_cannot_fill_the_memory():
     assert peek(json.dumps(nothing), (), b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f\x00").startswith(
         "cannot be decoded"
     )
-    assert time.monotonic() - began_s < 20
+    assert time.monotonic() - began_s < 60

@@ -161,7 +161,7 @@ def late(errors: Windows, context: Any) -> bytes:
 def test_a_server_that_fails_is_a_worker_error_after_bounded_tries(
     server: GrpcServer, answer: Answer, words: str
 ) -> None:
-    model = opened(server, timeout_s=1.0)
+    model = opened(server, timeout_s=1.0 if answer is late else 60.0)
     server.answer = answer
     server.asked.clear()
     with pytest.raises(ModelServerError, match=words):
