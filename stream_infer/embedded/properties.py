@@ -75,8 +75,9 @@ def server_properties(node: Node, cluster: Sequence[Node], log_dir: str, setting
         "group.consumer.session.timeout.ms": 6000,
         "group.consumer.heartbeat.interval.ms": 1000,
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
-        # A dead broker is noticed after this long, and its partitions move.
-        "broker.session.timeout.ms": 3000,
+        # A dead broker is noticed after this long, and its partitions move; where there is nowhere to go, one that was
+        # only kept from its heartbeats by a busy machine should not lose them.
+        "broker.session.timeout.ms": 3000 if copies > 1 else 9000,
         "broker.heartbeat.interval.ms": 500,
         "controlled.shutdown.enable": "true",
         # Files: small segments, and index files that are not preallocated to 10 MB a piece.

@@ -11,7 +11,7 @@ from typing import Any
 
 from stream_infer.service import Service
 
-__all__ = ["clock", "static_member"]
+__all__ = ["clock", "patient", "static_member"]
 
 
 def clock(service: Service) -> None:
@@ -25,6 +25,12 @@ def clock(service: Service) -> None:
 
     time.time = lambda: true_s() + off_s()
     time.time_ns = lambda: true_ns() + int(off_s() * 1e9)
+
+
+def patient(service: Service) -> None:
+    """Let this worker wait for the answer to its offsets as long as its transaction may take."""
+    delivery: Any = service.worker._delivery
+    delivery._offsets_s = delivery._timeout_s
 
 
 def static_member(service: Service) -> None:

@@ -114,8 +114,16 @@ def ends(servers: str, topic: str) -> dict[int, int]:
     """Where each partition of a topic ends: one behind its last record or marker, of open transactions, too."""
     consumer = _reader(servers, "read_uncommitted")
     try:
-        partitions = consumer.list_topics(topic, timeout=60).topics[topic].partitions
-        return {p: consumer.get_watermark_offsets(TopicPartition(topic, p), 60)[1] for p in partitions}
+        places = [
+            TopicPartition(topic, p) for p in consumer.list_topics(topic, timeout=60).topics[topic].partitions
+        ]
+        deadline = time.monotonic() + 120
+        while True:
+            found = _answered(lambda: {p.partition: consumer.get_watermark_offsets(p, 10)[1] for p in places})
+            if found is not None:
+                return found
+            assert time.monotonic() < deadline, f"{topic}: no ends of {places}"
+            time.sleep(0.1)
     finally:
         consumer.close()
 

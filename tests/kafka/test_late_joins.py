@@ -16,6 +16,8 @@ from stream_infer.delivery.message_intake import MessageIntake
 from stream_infer.delivery.settings import consumer_settings
 from stream_infer.delivery.source import BatchLimits, Source
 from stream_infer.embedded import EmbeddedKafka
+from tests.chaos.patches import patient
+from tests.chaos.process import ChaosWorker
 from tests.chaos.proxy import Network
 from tests.chaos.proxy_frames import Api
 from tests.chaos.proxy_rules import Delay, Hold, Match, Rule
@@ -25,7 +27,8 @@ from tests.kafka.deployment import Deployment, WorkerProcess
 pytestmark = pytest.mark.kafka
 
 _WITHIN_S = 100.0
-_EXPELLED_MS = 6_000  # well within the time that offsets have
+_EXPELLED_MS = 3_000
+_OPEN_MS = 200_000
 
 
 @pytest.fixture
@@ -80,20 +83,25 @@ def test_what_is_withdrawn_in_a_rebalance_takes_no_offset_back(
     member, or the member has repeated the request and gone on.
     """
     one_batch = {"max_events": 10, "linger_ms": 3_000}
-    settings: dict[str, Any] = {"delivery": {"transaction_timeout_ms": 120_000}, "batch": one_batch}
-    if expelled:
+    settings: dict[str, Any] = {"delivery": {"transaction_timeout_ms": _OPEN_MS}, "batch": one_batch}
+    own = {"DELIVERY__SLOT": "first", "DELIVERY__COMMIT_INTERVAL_MS": "60000"}
+    variables = {f"STREAM_INFER__{name}": value for name, value in own.items()}
+    if expelled:  # while it waits for an answer, which must not have an end of its own
         settings["kafka.consumer"] = {
             "session.timeout.ms": _EXPELLED_MS,
             "max.poll.interval.ms": _EXPELLED_MS,
         }
+        settings["kafka.producer"] = {"socket.timeout.ms": _OPEN_MS}
+        variables["CHAOS_PATCHES"] = f"{patient.__module__}:{patient.__name__}"
     deployment = behind(protocol, partitions=2, **settings)
-    first = deployment.start(DELIVERY__SLOT="first", DELIVERY__COMMIT_INTERVAL_MS="60000")
+    first = ChaosWorker(deployment.config, deployment.folder / "first.log", variables)
+    deployment.workers.append(first)
+    first.wait_ready()
     deployment.send(rows(one_batch["max_events"]))
     first.wait_counted("stream_infer_events_total 10.0")  # announced, worked on, not committed
     offsets = Match((Api.TXN_OFFSET_COMMIT,), transactional_id=f"{deployment.app}-first")
     answered = network.add(Rule(offsets, response=True))
     late = network.add(Hold(offsets) if expelled else Hold(offsets, count=1, hang_up=True))
-    # It has to commit before the first, which the group lets in again and again meanwhile, comes back.
     deployment.start(DELIVERY__SLOT="second", BATCH__LINGER_MS="0", ready=False)
     late.wait_taken(_WITHIN_S)
     if expelled:
