@@ -37,7 +37,7 @@ _SETUP_S = 10.0
 _CRASH_S = 5.0
 _BALLOON = """
 from stream_infer.shadow.courtesy import give_way
-give_way(10)
+give_way(19)
 held = []
 while len(held) < 16:
     held.append(bytearray(64 * 1024 * 1024))
@@ -47,7 +47,7 @@ raise MemoryError
 
 _SPIN = """
 from stream_infer.shadow.courtesy import give_way
-give_way(10)
+give_way(19)
 while True:
     pass
 """

@@ -10,6 +10,7 @@ import click
 
 from stream_infer.cli.options import config_option, load_config
 from stream_infer.log import get_logger
+from stream_infer.memory import share_arenas
 
 if TYPE_CHECKING:
     from stream_infer.service import Service
@@ -31,6 +32,7 @@ def command(config_path: Path) -> None:
     from stream_infer.build.fence import fence  # noqa: PLC0415 - --help does without
     from stream_infer.log import configure  # noqa: PLC0415
 
+    share_arenas()
     config = load_config(config_path)
     configure(config.log.format, config.log.level)
     with fence(config):

@@ -12,6 +12,8 @@ from stream_infer.cli.options import config_option, load_config
 from stream_infer.cli.progress import progress
 from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
+from stream_infer.memory import share_arenas
+from stream_infer.shadow.courtesy import give_way
 
 if TYPE_CHECKING:
     from stream_infer.config import Config
@@ -47,14 +49,15 @@ def command(
     """
     if start is None and (end or rate or topic):
         raise click.UsageError("--to, --rate and --topic go with --from.")
-    from stream_infer.build.shadow import shadow_config  # noqa: PLC0415 - it compiles and loads, --help does without
-    from stream_infer.log import configure  # noqa: PLC0415
-    from stream_infer.shadow.courtesy import give_way  # noqa: PLC0415
+    from stream_infer.log import configure  # noqa: PLC0415 - --help does without
 
+    share_arenas()
     config = load_config(config_path)
+    give_way(config.shadow.nice)  # before the imports, which take a second at each start of one that dies
+    from stream_infer.build.shadow import shadow_config  # noqa: PLC0415
+
     configure(config.log.format, config.log.level)
     shadow_config(config)  # says what is missing before anything is done
-    give_way(config.shadow.nice)
     if start is None:
         _follow(config, config_path)
     else:

@@ -74,7 +74,7 @@ class Shadow(Section):
     """Where the candidate runs."""
     threads: int = Field(default=1, ge=1, le=256)
     """Threads of one inference on the CPU."""
-    nice: int = Field(default=10, ge=0, le=19)
+    nice: int = Field(default=19, ge=0, le=19)
     """Niceness of the process: on a machine that it shares with the worker, the worker goes first."""
     port: int = Field(default=8081, ge=0, le=65_535)
     """Port of its control server (the address is `control.host`); 0 takes any free one."""

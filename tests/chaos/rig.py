@@ -37,6 +37,8 @@ _MUTANT_PROGRESS_WITHIN_S = 25.0  # many never come to their end
 _RESTARTS_MAX = 200
 _OPEN_ATTEMPTS = 4
 _READY_S = 600.0  # the first worker of a machine compiles
+_DRAINED = frozenset({0, 130, -signal.SIGTERM})
+"""How what was asked to end does end: drained, asked twice, or asked before it listened."""
 
 
 class Rig:
@@ -250,9 +252,9 @@ class Rig:
             if code is None or code == -signal.SIGKILL or worker.pid in self._known_dead:
                 continue  # kill -9 is the scenario's own doing
             self._known_dead.add(worker.pid)
-            said = f"signal {-code}" if code < 0 else str(code)
+            said = _said(code)
             if worker.pid in self.stopping:
-                self.exits[f"drain {said}"] += 1  # it was asked to; the scenario starts it again
+                self._drained(worker, code)  # it was asked to; the scenario starts it again
                 continue
             self.exits[said] += 1
             self.endings[f"{said}: {worker.last_words()}"] += 1
@@ -260,6 +262,12 @@ class Rig:
             if code == StalledError.exit_code:
                 self.stalls.append(worker.stack())
             self.later(_RESTART_AFTER_S, partial(self._again, slot, worker))
+
+    def _drained(self, worker: ChaosWorker, code: int) -> None:
+        said = f"drain {_said(code)}"
+        self.exits[said] += 1
+        if code not in _DRAINED:
+            self.endings[f"{said}: {worker.last_words()}"] += 1
 
     def _again(self, slot: int, ended: ChaosWorker) -> None:
         """Restart what ended by itself, unless the scenario has done so."""
@@ -327,7 +335,7 @@ class Rig:
             worker.resume()
         for worker in self.workers:
             if worker.alive:
-                self.exits[f"drain {worker.stop(60)}"] += 1
+                self._drained(worker, worker.stop(60))
 
     def facts(self) -> dict[str, Any]:
         """What a report says of the set-up."""
@@ -361,3 +369,7 @@ class Rig:
                 w.text()[-1500:] for w in self.workers
             )
             self.wait(0.1)
+
+
+def _said(code: int) -> str:
+    return f"signal {-code}" if code < 0 else str(code)
