@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import click
 
 from stream_infer.cli.options import config_option, load_config
 from stream_infer.errors import ConfigError
+from stream_infer.scratch import Scratch
 
 if TYPE_CHECKING:
     from stream_infer.config import Config
@@ -48,7 +48,7 @@ def _watch(config: Config) -> None:
     configure(config.log.format, config.log.level)
     for name in ("faust", "mode", "aiokafka"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    with tempfile.TemporaryDirectory(prefix="stream-infer-compare-") as folder:
+    with Scratch("compare") as folder:
         app = compare_app(config, folder).build()
         Process(app, override_logging=False, redirect_stdouts=False, quiet=True).execute_from_commandline()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from stream_infer.errors import ModelError, ModelRegistryError
 from stream_infer.model_registry.registry import ModelRegistry, ModelVersion
 from stream_infer.models.artifact import Artifact
+from stream_infer.scratch import Scratch
 
 __all__ = ["Shelf"]
 
@@ -20,7 +21,7 @@ class Shelf:
 
     def __init__(self, folder: Path | None) -> None:
         self._kept = folder
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary: Scratch | None = None
         self._order: list[Path] = []
 
     def take(self, registry: ModelRegistry, version: ModelVersion) -> Path:
@@ -46,9 +47,7 @@ class Shelf:
         if self._kept is not None:
             return self._kept
         if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(
-                prefix="stream-infer-models-", ignore_cleanup_errors=True
-            )
+            self._temporary = Scratch("models")
         return Path(self._temporary.name)
 
     def _fetch(self, registry: ModelRegistry, version: ModelVersion, target: Path) -> None:

@@ -19,6 +19,7 @@ BASE = {
     "confine",
     "errors",
     "pairs",
+    "scratch",
     "records",
     "header_arrays",
     "log",
