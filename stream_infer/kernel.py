@@ -2,7 +2,7 @@
 
 numba's own disk cache looks at the file of the compiled function alone. A kernel is made of several files: with one
 of the others changed, the old machine code would go on in use. So the key of the cache also takes the text of every
-module in the kernel's folder, of this one and of intrinsics; a kernel calls only what is in those.
+module in the kernel's folder, of this one and of those that it is compiled with; a kernel calls only what is in them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from numba.core.registry import cpu_target
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
+from stream_infer import intrinsics, part_compiler
 from stream_infer.log import get_logger
 
-__all__ = ["allocating_kernel", "given", "kernel", "kernel_part", "uncompiled"]
+__all__ = ["given", "kernel", "kernel_part", "uncompiled"]
 
 _LOG = get_logger(__name__)
 
@@ -32,9 +33,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 Kind = TypeVar("Kind", bound=np.generic)
 
-_COMMON: dict[str, Any] = {"error_model": "numpy"}
-_INLINED = _COMMON | {"_nrt": False, "forceinline": True}
-_SHARED = (Path(__file__), *Path(__file__).parent.glob("intrinsics.py"))
+_OPTIONS: dict[str, Any] = {
+    "error_model": "numpy",
+    "nogil": True,
+    "_nrt": False,
+    "forceinline": True,
+    "no_cfunc_wrapper": True,
+    "no_cpython_wrapper": False,
+}
+"""Kernels and parts have the same ones: numba compiles a part anew for other options of its caller."""
+
+_SHARED = tuple(map(Path, (__file__, intrinsics.__file__, part_compiler.__file__)))
 
 
 def given(array: NDArray[Any], dtype: type[Kind]) -> NDArray[Kind]:
@@ -54,34 +63,22 @@ def kernel(function: Function) -> Function:
     inlined 2 times (decode). Division by zero gives an infinity, as in numpy: a check for it would keep loops from
     becoming vector code.
     """
-    return _compiled(function, _INLINED)
+    compiled: Any = numba.njit(**_OPTIONS)(function)
+    with suppress(RuntimeError):  # no folder to write to: compile anew in every process
+        compiled._cache = _SourcesCache(function)  # noqa: SLF001
+    return cast("Function", compiled)
 
 
 def kernel_part(function: Function) -> Function:
-    """What only kernels call. It becomes a part of each of them, and stays a Python function for everyone else.
-
-    A fifth of the time of compiling goes into ways in from Python, and into files, that such a function has no use for.
-    """
-    part: Function = register_jitable(**_INLINED)(function)
+    """What only kernels call. It becomes a piece of each of them, and stays a Python function for everyone else."""
+    part: Function = register_jitable(**_OPTIONS, pipeline_class=part_compiler.PartCompiler)(function)
     return part
-
-
-def allocating_kernel(function: Function) -> Function:
-    """A kernel that makes arrays of its own."""
-    return _compiled(function, _COMMON)
 
 
 def uncompiled(function: Callable[..., Any]) -> bool:
     """Whether a kernel's machine code, of its sources and for the processor as they are, could be on disk and isn't."""
     kept = getattr(function, "_cache", None)
     return isinstance(kept, _SourcesCache) and not kept.holds_any()
-
-
-def _compiled(function: Function, options: dict[str, Any]) -> Function:
-    compiled: Any = numba.njit(nogil=True, **options)(function)
-    with suppress(RuntimeError):  # no folder to write to: compile anew in every process
-        compiled._cache = _SourcesCache(function)  # noqa: SLF001
-    return cast("Function", compiled)
 
 
 class _SourcesCache(FunctionCache):

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaException
 
 from stream_infer.avro.encoder import ScoredEncoder
+from stream_infer.avro.source import SchemaSource
 from stream_infer.build.events import own_schema_id, schemas_of, scored_schemas_of
+from stream_infer.build.kernels import compiling
 from stream_infer.build.model import ModelAtHand
 from stream_infer.build.worker import Assembly
 from stream_infer.config import Config
@@ -88,7 +90,9 @@ def build(config: Config, model: ModelAtHand, job: Job) -> Service:
 
     Raises ConfigError, RegistryError.
     """
-    assembly = _Assembly(config, model, job)
+    with compiling(config):
+        schemas = schemas_of(config)
+    assembly = _Assembly(config, model, schemas, job)
     service = assembly.service()
     assembly.observation.looked = assembly.ending(service)
     return service
@@ -97,9 +101,9 @@ def build(config: Config, model: ModelAtHand, job: Job) -> Service:
 class _Assembly(Assembly):
     observation: RescoreObservation
 
-    def __init__(self, config: Config, model: ModelAtHand, job: Job) -> None:
+    def __init__(self, config: Config, model: ModelAtHand, schemas: SchemaSource, job: Job) -> None:
         self._job = job
-        super().__init__(config, model, None, schemas_of(config))
+        super().__init__(config, model, None, schemas)
 
     def make_source(self) -> UpTo:
         """The input, as far as it is wanted."""

@@ -16,6 +16,7 @@ from stream_infer.avro.details import ScoredDetails
 from stream_infer.avro.fields import Fields
 from stream_infer.avro.source import SchemaSource
 from stream_infer.build.events import own_schema_id, schemas_of, scored_schemas_of
+from stream_infer.build.kernels import compiling
 from stream_infer.build.model import Followed, ModelAtHand, model_of, version_of
 from stream_infer.build.worker import Assembly
 from stream_infer.config import Config
@@ -127,7 +128,9 @@ def build(config: Config, backtest: Backtest | None = None) -> Service:
     Loads the model and asks the registry. Raises ConfigError, ModelError, RegistryError.
     """
     own = shadow_config(config)
-    assembly = _Assembly(config, own, model_of(own.model), schemas_of(config), backtest)
+    with compiling(own):
+        model, schemas = model_of(own.model), schemas_of(config)
+    assembly = _Assembly(config, own, model, schemas, backtest)
     service = assembly.service()
     if backtest is not None:
         assembly.observation.looked = assembly.ending(service, backtest)

@@ -6,7 +6,7 @@ from stream_infer.avro.decoder import Decoder
 from stream_infer.avro.encoder import ScoredEncoder
 from stream_infer.avro.source import SingleSchema
 from stream_infer.build.events import fields_of
-from stream_infer.build.kernels import compile_kernels
+from stream_infer.build.kernels import compiling
 from stream_infer.build.lane import lane_of
 from stream_infer.build.model import model_of
 from stream_infer.config import Config
@@ -25,9 +25,9 @@ def warm(config: Config) -> None:
 
     Raises ConfigError, ModelError.
     """
-    compile_kernels(config)
+    with compiling(config):
+        model, _ = model_of(config.model)
     lane_of(config)
-    model, _ = model_of(config.model)
     loaded, manifest = model.loaded, model.loaded.manifest
     scorer = Scorer(loaded.model, loaded.profiles, loaded.layout, EntityTable(loaded.layout, loaded.profiles))
     encoder = ScoredEncoder(None, manifest.features, manifest.name, manifest.version, config.input.topic)

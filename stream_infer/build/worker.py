@@ -15,7 +15,7 @@ from stream_infer.avro.encoder import ScoredEncoder
 from stream_infer.avro.source import SchemaSource
 from stream_infer.build import sandbox
 from stream_infer.build.events import fields_of, own_schema_id, schemas_of
-from stream_infer.build.kernels import compile_kernels
+from stream_infer.build.kernels import compiling
 from stream_infer.build.lane import lane_of
 from stream_infer.build.model import Followed, ModelAtHand, fixed, model_of
 from stream_infer.build.producer import producer_of
@@ -65,7 +65,10 @@ def build(config: Config) -> Service:
 
     Raises ConfigError, ModelError, RegistryError.
     """
-    return Assembly(config, *model_of(config.model), schemas_of(config)).service()
+    with compiling(config):
+        model, followed = model_of(config.model)
+        schemas = schemas_of(config)
+    return Assembly(config, model, followed, schemas).service()
 
 
 class Assembly:
@@ -82,7 +85,6 @@ class Assembly:
         self.metrics = Metrics()
         self.status = Status(COMPONENTS)
         self.assignment = Assignment()
-        compile_kernels(config)
         self.lane = lane_of(config)
         self.table = EntityTable(loaded.layout, loaded.profiles, config.state.idle_ttl_s)
         self.source = self.make_source()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.intrinsics import prefetch
-from stream_infer.kernel import kernel
+from stream_infer.kernel import kernel_part
 
 __all__ = ["AHEAD", "expect"]
 
@@ -21,7 +21,7 @@ AHEAD = 4
 _LINE = 16  # float32 values of a cache line
 
 
-@kernel
+@kernel_part
 def expect(slots: NDArray[np.void], values: NDArray[np.float32], s: int, begin: int, end: int) -> None:
     """Ask for a slot, and of ``values``, which are the rows end to end, for those from ``begin`` to ``end``."""
     prefetch(slots, s)

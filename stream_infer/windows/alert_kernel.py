@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.kernel import kernel
+from stream_infer.kernel import kernel, kernel_part
 
 __all__ = ["BEGINS", "CONTINUES", "ENDS", "NO_ALERT", "alert_rows", "alert_step"]
 
@@ -20,7 +20,7 @@ NO_ALERT, BEGINS, CONTINUES, ENDS = range(4)
 """Where a row stands to an alert. The last row of an alert says ENDS, even where it is calm itself."""
 
 
-@kernel
+@kernel_part
 def alert_step(
     wanted: int, score: float, threshold: float, release_ratio: float, release_rows: int
 ) -> tuple[int, int]:

@@ -43,8 +43,19 @@ class KeyIndex:
     def of(cls, names: Sequence[bytes]) -> KeyIndex:
         """An index of distinct names, each with its place in the sequence as slot number (partition 0)."""
         index = cls(max(len(names), 1))
-        index.locate(np.zeros(len(names), np.int32), Text.of(names))
+        if names:
+            index.locate(np.zeros(len(names), np.int32), Text.of(names))
         return index
+
+    @classmethod
+    def warm_up(cls) -> None:
+        """Compile the kernels, or read them from numba's disk cache, on an index of no use."""
+        names = [b"%01000d" % i for i in range(200)]  # enough to make it grow, and to pack its keys again
+        index = cls(len(names))
+        numbers = index.locate(np.zeros(len(names), np.int32), Text.of(names))
+        index.idle(0, 0, 1, 0, 0)
+        index.of_partition(0)
+        index.release(numbers)
 
     def __len__(self) -> int:
         return int(self.store.counters[HELD])
@@ -115,7 +126,8 @@ class KeyIndex:
 
     def _find(self, partition: NDArray[np.int32], key: Text) -> tuple[NDArray[np.int64], int]:
         found = np.empty(len(key), np.int64)
-        missing = kernels.find(self.store, partition, key.data, key.start, key.length, found)
+        scratch = np.empty((2, len(key)), np.int64)
+        missing = kernels.find(self.store, partition, key.data, key.start, key.length, scratch, found)
         return found, missing
 
     def _reserve(self, key_count: int, bytes_count: int) -> None:

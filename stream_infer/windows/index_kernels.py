@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.intrinsics import prefetch
-from stream_infer.kernel import allocating_kernel, kernel, kernel_part
+from stream_infer.kernel import kernel, kernel_part
 from stream_infer.windows.layout import NONE
 
 __all__ = ["DEAD_BYTES", "FREE", "HELD", "USED", "USED_BYTES", "Store", "find", "insert", "key_hash"]
@@ -56,7 +56,7 @@ def _round(
     return a, b, c, d
 
 
-@kernel
+@kernel_part
 def sip13(data: NDArray[np.uint8], start: int, length: int, seed: NDArray[np.uint64]) -> np.uint64:
     """SipHash-1-3 of some bytes (Aumasson, Bernstein 2012): keys chosen to collide need the seed."""
     a = seed[0] ^ np.uint64(0x736F6D6570736575)
@@ -79,7 +79,7 @@ def sip13(data: NDArray[np.uint8], start: int, length: int, seed: NDArray[np.uin
     return np.uint64(a ^ b ^ c ^ d)
 
 
-@kernel
+@kernel_part
 def key_hash(
     seed: NDArray[np.uint64], partition: int, data: NDArray[np.uint8], start: int, length: int
 ) -> int:
@@ -89,7 +89,7 @@ def key_hash(
     return np.int64(h >> np.uint64(33))  # type: ignore[return-value]
 
 
-@kernel
+@kernel_part
 def _same_bytes(arena: NDArray[np.uint8], at: int, data: NDArray[np.uint8], start: int, length: int) -> bool:
     for i in range(length):  # noqa: SIM110  all() is not for kernels
         if arena[at + i] != data[start + i]:
@@ -107,7 +107,7 @@ def _is_key(
     return _same_bytes(store.arena, slot.key_start, data, start, length)
 
 
-@kernel
+@kernel_part
 def _find_one(store: Store, h: int, partition: int, data: NDArray[np.uint8], start: int, length: int) -> int:
     mask = len(store.buckets) - 1
     at = h & mask
@@ -120,23 +120,24 @@ def _find_one(store: Store, h: int, partition: int, data: NDArray[np.uint8], sta
     return NONE
 
 
-@allocating_kernel
+@kernel
 def find(
     store: Store,
     partition: NDArray[np.int32],
     data: NDArray[np.uint8],
     start: NDArray[np.int64],
     length: NDArray[np.int32],
+    scratch: NDArray[np.int64],
     found: NDArray[np.int64],
 ) -> int:
     """Write the slot of each row's key to ``found``, NONE where it has none; return how many have none.
 
     In short loops, so that the processor waits for the memory of many rows at once: hashes; the first slot with the
     hash, out of the buckets; where that slot's key is; whether it is the row's. Only where it is not (two keys of one
-    hash) one probes on.
+    hash) one probes on. ``scratch`` (2, m).
     """
     mask = len(store.buckets) - 1
-    hashes = np.empty(len(start), np.int64)
+    hashes, key_start = scratch[0], scratch[1]
     for i in range(len(start)):
         hashes[i] = key_hash(store.seed, partition[i], data, start[i], length[i])
         prefetch(store.buckets, hashes[i] & mask)
@@ -145,7 +146,6 @@ def find(
         while store.buckets[at] != 0 and store.buckets[at] >> 32 != hashes[i]:
             at = (at + 1) & mask
         found[i] = (store.buckets[at] & _LOW) - 1
-    key_start = np.empty(len(start), np.int64)
     for i in range(len(start)):
         slot = store.slots[max(found[i], 0)]
         fits = slot.partition == partition[i] and slot.key_length == length[i]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.kernel import allocating_kernel, kernel
+from stream_infer.kernel import kernel, kernel_part
 from stream_infer.windows.ahead_kernel import AHEAD, expect
 from stream_infer.windows.alert_kernel import NO_ALERT, alert_step
 from stream_infer.windows.layout import NONE
@@ -42,7 +42,7 @@ class Judged(NamedTuple):
     alert: NDArray[np.uint8]
 
 
-@kernel
+@kernel_part
 def _square(errors: F32, inverse_sd: F64, bound: float, e: F64) -> bool:
     """Write min((error / sd)^2, bound) to ``e``; says whether all errors are finite."""
     poison = 0
@@ -54,7 +54,7 @@ def _square(errors: F32, inverse_sd: F64, bound: float, e: F64) -> bool:
     return poison == 0
 
 
-@kernel
+@kernel_part
 def _smooth(smoothed: F32, e: F64, rate: float) -> float:
     """Move the smoothed errors towards ``e`` and return their sum, made in a fixed order of four lanes."""
     width = len(e)
@@ -77,7 +77,7 @@ def _smooth(smoothed: F32, e: F64, rate: float) -> float:
     return (a + b) + (c + d)
 
 
-@kernel
+@kernel_part
 def _contributions(smoothed: F32, weight: F64, score: float, top: NDArray[np.int32], share: F32) -> None:
     """The features with the largest shares of the score, by insertion into a short sorted list."""
     terms, width = smoothed.shape
@@ -98,7 +98,7 @@ def _contributions(smoothed: F32, weight: F64, score: float, top: NDArray[np.int
         share[at] = own
 
 
-@allocating_kernel
+@kernel
 def judge_rows(
     slots: NDArray[np.void],
     rows: NDArray[np.float32],
@@ -111,16 +111,16 @@ def judge_rows(
     starts: tuple[int, int],
     release_ratio: float,
     release_rows: int,
+    e: NDArray[np.float64],
     out: Judged,
 ) -> None:
     """Judge the rows strictly one after the other: each one's smoothed errors are the next one's start.
 
-    ``starts``: where in a row the smoothed and the usual errors begin.
+    ``starts``: where in a row the smoothed and the usual errors begin. ``e`` (T, F) is scratch.
     """
     terms, width = errors.shape[1:]
     smoothed_at, usual_at = starts
     fleet = len(known.threshold) - 1
-    e = np.empty((terms, width))
     out.share[:] = 0
     out.top[:] = NONE
     values, row_length = rows.reshape(-1), rows.shape[1]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_infer.intrinsics import prefetch
-from stream_infer.kernel import allocating_kernel, kernel, kernel_part
+from stream_infer.kernel import kernel, kernel_part
 from stream_infer.windows.ahead_kernel import AHEAD, expect
 from stream_infer.windows.layout import NONE, RUNNING
 from stream_infer.windows.profiles import Known
@@ -25,6 +25,7 @@ __all__ = [
     "State",
     "learning_rate",
     "push_rows",
+    "push_scratch",
     "take_dirty",
     "unfit_feature",
 ]
@@ -68,6 +69,11 @@ class Pushed(NamedTuple):
     first: NDArray[np.bool_]
 
 
+def push_scratch(width: int) -> NDArray[np.float64]:
+    """Room for three rows of ``width`` features, rounded up to whole vectors and filled with zeros."""
+    return np.zeros((3, (width + _LANES - 1) // _LANES * _LANES))
+
+
 @kernel
 def unfit_feature(
     features: NDArray[np.float64], impute: bool, column: NDArray[np.int64], kind: NDArray[np.uint8]
@@ -94,7 +100,7 @@ def unfit_feature(
     return unfit
 
 
-@kernel
+@kernel_part
 def _mark_dirty(state: State, s: int, partition: int, offset: int) -> None:
     slot = state.slots[s]
     if slot.dirty_since != NONE:
@@ -133,7 +139,7 @@ def take_dirty(
     return n
 
 
-@kernel
+@kernel_part
 def _asinh5(y: float) -> float:
     """5 asinh(y) to 1e-12, in operations that a compiler turns into vector code and that every machine rounds alike.
 
@@ -159,7 +165,7 @@ def _asinh5(y: float) -> float:
     return math.copysign(5.0 * (exponent * _LN2 + 2.0 * s * series), y)
 
 
-@kernel
+@kernel_part
 def _begin_running(running: F32, center: F64, spread: F64) -> None:
     """The fleet's statistics, and no least and greatest value yet."""
     for f in range(len(center)):
@@ -171,7 +177,7 @@ def _begin_running(running: F32, center: F64, spread: F64) -> None:
         running[4, f] = np.float32(-np.inf)
 
 
-@kernel
+@kernel_part
 def _running_profile(running: F32, spread: F64, center: F64, inverse: F64) -> None:
     """Centre and 1 / (5 spread) of an entity that training never saw; the floor of the spread is training's."""
     for f in range(len(spread)):
@@ -188,7 +194,7 @@ def learning_rate(count: int) -> float:
     return max(1 / (count + 1 + _PRIOR_ROWS), _SLOWEST_RATE)
 
 
-@kernel
+@kernel_part
 def _learn(running: F32, x: F64, count: int) -> None:
     """Bring one raw row into the running statistics."""
     rate = learning_rate(count)
@@ -207,7 +213,7 @@ def _learn(running: F32, x: F64, count: int) -> None:
         running[4, f] = max(running[4, f], np.float32(value))
 
 
-@kernel
+@kernel_part
 def _standardise(x: F64, center: F64, inverse: F64, scratch: F64, z: F32) -> bool:
     """Write 5 asinh((x - center) / (5 spread)) to ``z``; says whether the row is complete.
 
@@ -224,7 +230,7 @@ def _standardise(x: F64, center: F64, inverse: F64, scratch: F64, z: F32) -> boo
     return absent == 0
 
 
-@kernel
+@kernel_part
 def _impute(x: F64, z: F32, ring: F32, count: int) -> None:
     for f in range(len(x)):
         if math.isnan(x[f]):
@@ -237,7 +243,7 @@ def _copy(row: F32, to: F32) -> None:
         to[f] = row[f]
 
 
-@kernel
+@kernel_part
 def _window(ring: F32, count: int, window: F32) -> None:
     """Copy the ring to a window, oldest row first, and the window's newest row into the ring."""
     ring_rows, last = len(ring), len(window) - 1
@@ -251,7 +257,7 @@ def _window(ring: F32, count: int, window: F32) -> None:
     _copy(window[last], ring[at])
 
 
-@kernel
+@kernel_part
 def _arrive(slot: Any, time_ms: int, idle_ttl_ms: int) -> int:
     """Set the entity's newest time; begin its state anew after a long silence. Returns the row's time order."""
     if slot.count and idle_ttl_ms > 0 and time_ms - slot.last_time_ms > idle_ttl_ms:
@@ -262,7 +268,7 @@ def _arrive(slot: Any, time_ms: int, idle_ttl_ms: int) -> int:
     return REPEATED if time_ms == slot.last_time_ms else LATE
 
 
-@allocating_kernel
+@kernel
 def push_rows(
     state: State,
     known: Known,
@@ -273,13 +279,13 @@ def push_rows(
     offset: NDArray[np.int64],
     idle_ttl_ms: int,
     running_at: int,
+    scratch: NDArray[np.float64],
     out: Pushed,
 ) -> None:
-    """Take the rows in, strictly one after the other, and write their windows."""
+    """Take the rows in, strictly one after the other, and write their windows; ``scratch`` is of push_scratch."""
     size, width = out.windows.shape[1:]
     ring_rows, fleet = max(size - 1, 1), len(known.center) - 1
-    center, inverse = np.empty(width), np.empty(width)
-    scratch = np.zeros((width + _LANES - 1) // _LANES * _LANES)
+    standardised, center, inverse = scratch[0], scratch[1], scratch[2]
     values, row_length = state.rows.reshape(-1), state.rows.shape[1]
     for i in range(len(where)):
         if i + AHEAD < len(where):
@@ -299,11 +305,11 @@ def push_rows(
             if count == 0:
                 _begin_running(running, known.center[fleet], known.spread[fleet])
             _running_profile(running, known.spread[fleet], center, inverse)
-            complete = _standardise(x, center, inverse, scratch, newest)
+            complete = _standardise(x, center, inverse, standardised, newest)
             _learn(running, x, count)
         else:
             complete = _standardise(
-                x, known.center[slot.profile], known.inverse[slot.profile], scratch, newest
+                x, known.center[slot.profile], known.inverse[slot.profile], standardised, newest
             )
         if not complete:
             _impute(x, newest, ring, count)

@@ -14,7 +14,7 @@ from stream_infer.windows.judge_kernel import Judged, judge_rows
 from stream_infer.windows.layout import NONE, STATE_KEY_PREFIX, TOP, Layout
 from stream_infer.windows.memory import machine_bytes, reserved
 from stream_infer.windows.profiles import Profiles
-from stream_infer.windows.push_kernel import Pushed, State, push_rows, take_dirty
+from stream_infer.windows.push_kernel import Pushed, State, push_rows, push_scratch, take_dirty
 from stream_infer.windows.snapshot import KINDS, KNOWN, UNKNOWN, StateCodec, StateRecords
 from stream_infer.windows.undo import UndoLog
 
@@ -64,24 +64,15 @@ class EntityTable:
 
     def warm_up(self) -> None:
         """Compile the kernels, or read them from numba's disk cache, on a table of no use, so that no batch waits."""
+        KeyIndex.warm_up()
         table = EntityTable(self.layout, self.profiles, 1.0)
-        names = [
-            b"%01000d" % i for i in range(200)
-        ]  # enough to make the index grow, and to pack its keys again
         table.commit()
-        partition, zero = np.zeros(len(names), np.int32), np.zeros(len(names), np.int64)
-        features = np.zeros((len(names), self.layout.features))
-        slots = table.locate(partition, Text.of(names))
-        pushed = table.push(slots, features, zero, partition, zero)
-        errors = np.zeros((len(names), self.layout.terms, self.layout.features), np.float32)
-        table.judge(slots, pushed.first, errors)
+        entity, partition, zero = Text.of([b"warm"]), np.zeros(1, np.int32), np.zeros(1, np.int64)
+        slots = table.locate(partition, entity)
+        pushed = table.push(slots, np.zeros((1, self.layout.features)), zero, partition, zero)
+        table.judge(slots, pushed.first, np.zeros((1, self.layout.terms, self.layout.features), np.float32))
+        table.flush(0, 1, 1, 1)
         table.undo()
-        table.push(table.locate(partition, Text.of(names)), features, zero, partition, zero)
-        records = list(table.flush(0, 1, 1, len(names)).pairs())
-        keys = table.expire(0, 1 << 40, len(names))
-        table.commit()
-        table.load(0, keys, [value for _, value in records])
-        table.drop(0)
 
     # ---- the path of a batch
 
@@ -136,6 +127,7 @@ class EntityTable:
             given(offset, np.int64),
             self._idle_ttl_ms,
             self.layout.running_at,
+            push_scratch(self.layout.features),
             pushed,
         )
         return pushed
@@ -171,6 +163,7 @@ class EntityTable:
             (self.layout.smoothed_at, self.layout.usual_at),
             self.layout.release_ratio,
             self.layout.release_rows,
+            np.empty((terms, self.layout.features)),
             judged,
         )
         return judged

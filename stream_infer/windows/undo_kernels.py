@@ -52,7 +52,7 @@ def keep_slot(kept: Kept, slots: NDArray[np.void], s: int) -> int:
     return entry
 
 
-@kernel
+@kernel_part
 def keep(kept: Kept, slots: NDArray[np.void], rows: NDArray[np.float32], s: int, length: int) -> None:
     """Keep a slot and the first ``length`` values of its row, all that is used of it: both are about to change."""
     entry = keep_slot(kept, slots, s)

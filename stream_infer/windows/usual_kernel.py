@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_infer.kernel import kernel, kernel_part
+from stream_infer.kernel import kernel_part
 from stream_infer.windows.profiles import Known
 from stream_infer.windows.push_kernel import learning_rate
 
@@ -20,7 +20,7 @@ _COUNTED_ROWS = 10_000
 _LARGEST = 1e38
 
 
-@kernel
+@kernel_part
 def square_by_own(errors: F32, own: F32, begins: bool, known: Known, clip: F64, e: F64) -> bool:  # noqa: FBT001
     """Write min((error / usual)^2, clip) to ``e`` (T, F), then learn from it; says whether all errors are finite.
 

@@ -26,6 +26,7 @@ BASE = {
     "data",
     "kernel",
     "intrinsics",
+    "part_compiler",
     "stopwatch",
 }
 KNOWS_CONFIG = {"build", "checks", "cli", "docs", "config", "demo"}
@@ -38,6 +39,7 @@ KNOWS_ADAPTERS = {
     "log": set(),
     "kernel": set(),
     "intrinsics": set(),
+    "part_compiler": set(),
     "stopwatch": set(),
     "avro": set(),
     "windows": set(),

@@ -68,7 +68,7 @@ def receive(calls: Calls, queue: int, waits_ms: tuple[int, int], messages: NDArr
     return 1 + int(max(0, others))
 
 
-@kernel
+@kernel_part
 def is_bare(payload: int, length: int) -> bool:
     """Whether a record is seen to have no headers; librdkafka would allocate memory to say so.
 

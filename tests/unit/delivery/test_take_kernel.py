@@ -8,14 +8,20 @@ from hypothesis import strategies as st
 
 from stream_infer.avro.put import number
 from stream_infer.delivery.native.take_kernel import is_bare
+from stream_infer.kernel import kernel
 
 _LENGTHS = st.one_of(st.integers(1, 70), st.integers(8_150, 8_250), st.integers(1, 70_000))
 _EARLIER = st.binary(min_size=8, max_size=8)
 
 
+@kernel
+def bare(payload, length):
+    return is_bare(payload, length)
+
+
 def _bare(before: bytes, value: bytes, behind: bytes) -> bool:
     memory = np.frombuffer(before + value + behind, np.uint8)
-    return is_bare(memory.ctypes.data + len(before), len(value))
+    return bare(memory.ctypes.data + len(before), len(value))
 
 
 @given(_EARLIER, _LENGTHS, st.integers(0, 300))
@@ -31,4 +37,4 @@ def test_nothing_behind_a_value_of_an_older_format_is_believed(earlier: bytes, l
 
 
 def test_a_value_that_lies_elsewhere_is_not_looked_at() -> None:
-    assert not is_bare(0, 0)
+    assert not bare(0, 0)

@@ -10,12 +10,11 @@ from stream_infer.windows import index_kernels, judge_kernel, push_kernel, undo_
 from stream_infer.windows.table import EntityTable
 from tests.unit.windows.reference import Difference, columns_of, layout_of, profiles_of
 
-WITHIN_OTHERS = {"key_hash", "sip13", "keep", "keep_slot", "learning_rate"}
 KERNELS = [
     getattr(module, name)
     for module in (index_kernels, push_kernel, judge_kernel, undo_kernels)
     for name in module.__all__
-    if hasattr(getattr(module, name), "signatures") and name not in WITHIN_OTHERS
+    if hasattr(getattr(module, name), "signatures")
 ]
 
 
