@@ -31,7 +31,7 @@ from stream_infer.config import Config
 from stream_infer.confine import confine
 from stream_infer.delivery.lane import Lane
 from stream_infer.delivery.native.take_kernel import copy_records
-from stream_infer.kernel import uncompiled
+from stream_infer.kernel import given, uncompiled
 from stream_infer.log import get_logger
 from stream_infer.records import Text
 from stream_infer.rejects.kernels import make_headers
@@ -41,7 +41,7 @@ from stream_infer.windows.index import KeyIndex
 from stream_infer.windows.judge_kernel import judge_rows
 from stream_infer.windows.layout import Layout
 from stream_infer.windows.profiles import Profiles
-from stream_infer.windows.push_kernel import take_dirty
+from stream_infer.windows.push_kernel import take_dirty, unfit_feature
 from stream_infer.windows.table import EntityTable
 from stream_infer.windows.undo_kernels import put_back
 
@@ -98,6 +98,7 @@ def _decode() -> None:
 
 def _push() -> None:
     table, zero = _table(), np.zeros(1, np.int64)
+    unfit_feature(given(np.zeros((1, 1)), np.float64), True, zero.copy(), np.zeros(1, np.uint8))  # noqa: FBT003
     table.push(zero, np.zeros((1, 1)), zero, zero.astype(np.int32), zero)
     table.flush(0, 1, 1, 1)
 
