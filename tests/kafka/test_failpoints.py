@@ -37,7 +37,7 @@ def test_every_point_is_reached(deploy: Deploy, rows: Rows) -> None:
     deployment.wait_committed()
     second = deployment.start()
     first.pause()
-    time.sleep(4.5)
+    second.wait_until(lambda: len(second.facts().get("owned", ())) == 4)
     first.resume()
     deadline, sent = time.monotonic() + 120, 2000
     while missing := set(POINTS) - set(log.read_text().split()):

@@ -57,7 +57,7 @@ def gone(server: InferServer) -> None:
 
 
 def slowly(server: InferServer) -> None:
-    server.fault = slow(2.0)
+    server.fault = slow(4.0)
 
 
 def wrong(server: InferServer) -> None:
@@ -90,7 +90,7 @@ def test_a_server_that_is_gone_slow_or_wrong_for_a_while(
     breaks: tuple[Callable[[InferServer], None], ...],
 ) -> None:
     deployment = deploy(
-        model={"server_url": server.url, "server_timeout_s": 1.5, "server_retries": 1},
+        model={"server_url": server.url, "server_timeout_s": 3.0, "server_retries": 1},
         batch={"max_events": 100},
         delivery={"mode": mode},
     )
@@ -120,9 +120,9 @@ def test_a_server_that_stays_away_ends_the_worker_and_loses_nothing(
 ) -> None:
     settings = {
         "server_url": server.url,
-        "server_timeout_s": 0.5,
+        "server_timeout_s": 4.0,
         "server_retries": 1,
-        "server_patience_s": 1,
+        "server_patience_s": 3,
     }
     deployment = deploy(model=settings)
     worker = deployment.start()
