@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Self, cast
 
@@ -23,6 +24,8 @@ __all__ = ["TopicReader", "offset_of"]
 
 _CHUNK = 500
 _SILENCE_S = 10.0
+_ASK_AGAIN_S = 0.1
+_UNKNOWN = KafkaError._UNKNOWN_PARTITION  # noqa: SLF001 - confluent-kafka's public name for it
 _MADE_BY = {"compare.verdict_topic": "stream-infer compare"}
 
 
@@ -65,20 +68,19 @@ class TopicReader:
 
     def spans(self, since_ms: int = -1) -> dict[int, tuple[int, int]]:
         """First and last + 1 offset of every partition that has records since then (epoch ms, -1 = ever)."""
-        spans = {}
-        try:
-            for partition in self.partitions():
-                where = TopicPartition(self.topic, partition)
-                low, high = self._consumer.get_watermark_offsets(where, timeout=self._timeout_s)
-                if since_ms > 0:
-                    where.offset = since_ms
-                    found = self._consumer.offsets_for_times([where], timeout=self._timeout_s)[0].offset
-                    low = high if found == OFFSET_END else max(low, found)
-                if low < high:
-                    spans[partition] = (max(low, 0), high)
-        except KafkaException as failure:
-            raise BrokerError(f"the brokers do not answer: {failure.args[0].str()}") from None
-        return spans
+        deadline_s = time.monotonic() + self._timeout_s
+        found = {}
+        for partition in self.partitions():
+            while partition not in found:
+                try:
+                    found[partition] = self._span(partition, since_ms)
+                except KafkaException as failure:
+                    error: KafkaError = failure.args[0]
+                    # The client may say so at once of a partition that it has just listed.
+                    if error.code() != _UNKNOWN or time.monotonic() > deadline_s:
+                        raise BrokerError(f"the brokers do not answer: {error.str()}") from None
+                    time.sleep(_ASK_AGAIN_S)
+        return {partition: (max(low, 0), high) for partition, (low, high) in found.items() if low < high}
 
     def chunks(self, spans: Mapping[int, tuple[int, int]]) -> Iterator[list[Message]]:
         """Records of these spans, partition by partition in offset order, some at a time.
@@ -98,6 +100,15 @@ class TopicReader:
                 done = any(_ends(message, end) for message in messages)
                 yield [one for one in messages if one.error() is None and offset_of(one) < end]
         self._consumer.unassign()
+
+    def _span(self, partition: int, since_ms: int) -> tuple[int, int]:
+        where = TopicPartition(self.topic, partition)
+        low, high = self._consumer.get_watermark_offsets(where, timeout=self._timeout_s)
+        if since_ms > 0:
+            where.offset = since_ms
+            found = self._consumer.offsets_for_times([where], timeout=self._timeout_s)[0].offset
+            low = high if found == OFFSET_END else max(low, found)
+        return low, high
 
 
 def offset_of(message: Message) -> int:
