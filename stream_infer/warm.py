@@ -8,18 +8,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import numpy as np
-
 from stream_infer.assignment import Assignment
 from stream_infer.avro.decoder import Decoder
 from stream_infer.log import get_logger
+from stream_infer.made_up import made_up
 from stream_infer.models.loading import LoadedModel
 from stream_infer.models.model import warm_up_model
-from stream_infer.records import Batch, Blobs, Columns, Scores, Text
+from stream_infer.records import Batch, Columns, Scores
 from stream_infer.scorer import Scorer
-from stream_infer.windows.layout import NONE, TOP
 
-__all__ = ["Encode", "made_up", "warm_up"]
+__all__ = ["Encode", "warm_up"]
 
 _LOG = get_logger(__name__)
 
@@ -39,14 +37,3 @@ def warm_up(loaded: LoadedModel, decoder: Decoder, scorer: Scorer, encode: Encod
     Assignment().admit(batch)
     encode(batch, columns, scores)
     _LOG.info("warm", took_s=time.perf_counter() - began_at)
-
-
-def made_up(features: int) -> tuple[Batch, Columns, Scores]:
-    """One row that nobody sent, decoded and scored."""
-    whole, one = np.zeros(1, np.int64), np.ones(1)
-    none = np.zeros(1, np.uint8)
-    partition, yes = np.zeros(1, np.int32), np.ones(1, np.bool_)
-    batch = Batch(np.zeros(1, np.uint8), whole + 1, ~yes, partition, whole, whole, Blobs.of([None]))
-    columns = Columns(whole, Text.of([b"warm"]), None, whole, np.zeros((1, features)))
-    top, share = np.full((1, TOP), NONE, np.int32), np.zeros((1, TOP), np.float32)
-    return batch, columns, Scores(one, one, yes, top, share, yes, none, none)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing import get_context
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
@@ -27,16 +28,15 @@ from stream_infer.avro.encoder import ScoredEncoder
 from stream_infer.avro.fields import Fields
 from stream_infer.avro.kernel import run_program
 from stream_infer.avro.source import SingleSchema
-from stream_infer.config import Config
 from stream_infer.confine import confine
 from stream_infer.delivery.lane import Lane
 from stream_infer.delivery.native.take_kernel import copy_records
 from stream_infer.kernel import given, uncompiled
 from stream_infer.log import get_logger
+from stream_infer.made_up import made_up
 from stream_infer.records import Text
 from stream_infer.rejects.kernels import make_headers
 from stream_infer.rejects.records import RejectRecords
-from stream_infer.warm import made_up
 from stream_infer.windows.index import KeyIndex
 from stream_infer.windows.judge_kernel import judge_rows
 from stream_infer.windows.layout import Layout
@@ -44,6 +44,11 @@ from stream_infer.windows.profiles import Profiles
 from stream_infer.windows.push_kernel import take_dirty, unfit_feature
 from stream_infer.windows.table import EntityTable
 from stream_infer.windows.undo_kernels import put_back
+
+if TYPE_CHECKING:
+    from stream_infer.config import (
+        Config,  # not for the processes that compile: it takes a quarter of a second
+    )
 
 __all__ = ["compiling"]
 

@@ -94,7 +94,7 @@ class KeyIndex:
 
     def release(self, numbers: NDArray[np.int64]) -> None:
         """Forget the keys of these slots."""
-        kernels.release(self.store, numbers)
+        kernels.release(self.store, given(self.store.arena, np.uint8), numbers)
         used, dead = self.store.counters[USED_BYTES], self.store.counters[DEAD_BYTES]
         if dead > _COMPACT_BYTES and 2 * dead > used:
             arena = np.zeros(max(used - dead, _LEAST_BYTES), np.uint8)

@@ -244,11 +244,14 @@ def _forget(buckets: NDArray[np.int64], h: int, number: int) -> None:
 
 
 @kernel
-def release(store: Store, numbers: NDArray[np.int64]) -> None:
-    """Free these slots and forget their keys. They must be held and in no dirty queue."""
+def release(store: Store, arena: NDArray[np.uint8], numbers: NDArray[np.int64]) -> None:
+    """Free these slots and forget their keys. They must be held and in no dirty queue.
+
+    ``arena`` is the store's, read-only as all keys are that are hashed.
+    """
     for number in numbers:
         slot = store.slots[number]
-        h = key_hash(store.seed, slot.partition, store.arena, slot.key_start, slot.key_length)
+        h = key_hash(store.seed, slot.partition, arena, slot.key_start, slot.key_length)
         _forget(store.buckets, h, number)
         store.counters[DEAD_BYTES] += slot.key_length
         store.counters[HELD] -= 1
