@@ -19,6 +19,8 @@ from tests.chaos.proxy import Network
 __all__ = ["NODES", "Cluster", "java_hash"]
 
 NODES = (1, 2, 3)
+_OFFSETS = "__consumer_offsets"
+_TRANSACTIONS = "__transaction_state"
 _INTERNAL_PARTITIONS = 5
 _SETTINGS = {
     "offsets.topic.num.partitions": str(_INTERNAL_PARTITIONS),
@@ -156,14 +158,14 @@ class Cluster:
 
     def group_coordinator(self, group: str) -> int | None:
         """The node that holds a consumer group."""
-        return self.leader_of("__consumer_offsets", java_hash(group) % _INTERNAL_PARTITIONS)
+        return self.leader_of(_OFFSETS, java_hash(group) % _INTERNAL_PARTITIONS)
 
     def transaction_coordinator(self, transactional_id: str) -> int | None:
         """The node that holds a transactional id."""
-        return self.leader_of("__transaction_state", java_hash(transactional_id) % _INTERNAL_PARTITIONS)
+        return self.leader_of(_TRANSACTIONS, java_hash(transactional_id) % _INTERNAL_PARTITIONS)
 
     def wait_whole(self, topics: list[str], timeout_s: float = 120.0) -> None:
-        """Wait until every partition of these topics has a leader and all its copies in step."""
+        """Wait until every partition of these topics and of Kafka's own has a leader and all its copies in step."""
         deadline = time.monotonic() + timeout_s
         while not self._whole(topics):
             if time.monotonic() > deadline:
@@ -175,9 +177,10 @@ class Cluster:
             listed = self._client().list_topics(timeout=5).topics
         except KafkaException:
             return False
+        wanted = {*topics, *({_OFFSETS, _TRANSACTIONS} & listed.keys())}
         parts = (
-            [p for topic in topics for p in listed[topic].partitions.values()]
-            if listed.keys() >= set(topics)
+            [p for topic in wanted for p in listed[topic].partitions.values()]
+            if listed.keys() >= wanted
             else []
         )
         return bool(parts) and all(p.leader in NODES and len(p.isrs) == len(p.replicas) for p in parts)

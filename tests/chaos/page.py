@@ -247,8 +247,8 @@ def _recovery(runs: list[_Run]) -> str:
             series[name, run["protocol"]].setdefault(commit, []).extend(values)
     text = (
         "## Recovery times\n\nIn seconds, at 1,000 events a second, three workers, six partitions: the longest time "
-        "without a new result in any partition, as a read_committed reader sees it (scenario `recovery`). Workers "
-        "change, so what holds is the newest commit that a fault was measured with.\n\n"
+        "without a new result in any partition, as a read_committed reader sees it (scenarios `recovery` and "
+        "`recovery-brokers`). Workers change, so what holds is the newest commit that a fault was measured with.\n\n"
     )
     if not series:
         return text + "Not measured yet.\n"

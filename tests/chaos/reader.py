@@ -41,6 +41,11 @@ class Topics:
         self.manifest = f"{app}.manifest"
 
     @property
+    def names(self) -> list[str]:
+        """All of them."""
+        return [self.input, self.scored, self.rejected, self.state, self.manifest]
+
+    @property
     def outputs(self) -> list[_Place]:
         """Every partition that a reader reads."""
         each = [(topic, p) for topic in (self.scored, self.rejected) for p in range(self.partitions)]

@@ -288,9 +288,7 @@ class Rig:
                 self.restart(slot)
         self.ledger.go_on()
         self.ledger.finish()
-        self.cluster.wait_whole(
-            [self.topics.input, self.topics.scored, self.topics.rejected, self.topics.manifest]
-        )
+        self.cluster.wait_whole(self.topics.names)
         self._wait_committed()
 
     def _wait_committed(self) -> None:

@@ -16,6 +16,7 @@ from tests.chaos.scenario import scenario
 
 __all__ = ["FAULTS"]
 
+_BROKER = "broker kill -9"
 _PRODUCT = {"batch": {"max_events": 2_000}, "state": {"flush_interval_s": 10.0}}
 
 
@@ -65,7 +66,7 @@ def _broker_killed(rig: Rig, slot: int) -> Callable[[], None]:
 FAULTS: dict[str, Callable[[Rig, int], Callable[[], None]]] = {
     "worker kill -9, another process takes over": _killed,
     "worker kill -9, the same slot starts again": _killed_and_restarted,
-    "broker kill -9": _broker_killed,
+    _BROKER: _broker_killed,
     "planned restart (SIGTERM)": _restarted,
     "a worker joins": _joined,
     "a worker leaves": _left,
@@ -79,23 +80,46 @@ FAULTS: dict[str, Callable[[Rig, int], Callable[[], None]]] = {
 def recovery(rig: Rig, random: Random) -> None:
     """One fault at a time; measured is how long results stay away."""
     while rig.goes_on():
-        for kind, strike in FAULTS.items():
-            _calm(rig)
-            slot = random.randrange(rig.options.workers)
-            watch = Watch(rig)
-            rig.fault(kind, slot)
-            mend = strike(rig, slot)
-            watch.wait()
-            rig.measure(kind, watch.gap_s)
-            if kind.startswith("a worker"):
-                rig.measure(f"{kind}: delay of events, p99", float(np.quantile(watch.delays_s, 0.99)))
-            mend()
+        for kind in FAULTS:
+            _measure(rig, random, kind)
             if not rig.goes_on():
                 return
 
 
+@scenario(
+    "recovery-brokers",
+    faults=(_BROKER,),
+    rounds=False,
+    rate=1_000.0,
+    short_timeouts=False,
+    settings=_PRODUCT,
+    forked=False,
+)
+def recovery_brokers(rig: Rig, random: Random) -> None:
+    """The same of brokers alone: which one leads the cluster decides, so it takes many to know the slow ones."""
+    while rig.goes_on():
+        _measure(rig, random, _BROKER)
+
+
+def _measure(rig: Rig, random: Random, kind: str) -> None:
+    _calm(rig)
+    slot = random.randrange(rig.options.workers)
+    watch = Watch(rig)
+    rig.fault(kind, slot)
+    mend = FAULTS[kind](rig, slot)
+    watch.wait()
+    rig.measure(kind, watch.gap_s)
+    if kind.startswith("a worker"):
+        rig.measure(f"{kind}: delay of events, p99", float(np.quantile(watch.delays_s, 0.99)))
+    mend()
+
+
 def _calm(rig: Rig) -> None:
-    """Wait until results keep up: the newest of each partition is younger than a second, for two seconds."""
+    """Wait until results keep up: the newest of each partition is younger than a second, for two seconds.
+
+    Brokers are whole by then: of three copies, with one still away, the next fault would leave too few to write.
+    """
+    rig.cluster.wait_whole(rig.topics.names)
     calm_s, deadline = time.monotonic(), time.monotonic() + 120
     while time.monotonic() - calm_s < 2.0:
         assert time.monotonic() < deadline, "results do not keep up"
