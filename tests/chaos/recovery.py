@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +12,12 @@ from numpy.typing import NDArray
 from tests.chaos.evidence import SCORED
 from tests.chaos.rig import Rig
 
-__all__ = ["Watch"]
+__all__ = ["Watch", "coordinator_wait_s"]
 
 _BEFORE_S = 0.5
 _AFTER_MS = 1_000
 _WITHIN_S = 120.0
+_PRODUCER = re.compile(r"^(\S+Z) \w+ (new producer|rewound) ", re.MULTILINE)
 
 
 class Watch:
@@ -60,3 +63,20 @@ class Watch:
         after = sent_ms >= self._began_s * 1000
         self.delays_s = received[after] - sent_ms[after] / 1000
         return True
+
+
+def coordinator_wait_s(log: str, since_s: float) -> float:
+    """The longest that a worker waited for the brokers to take a new producer, from a time (epoch s) on; 0 if never.
+
+    They do once its transaction coordinator has moved and has read its log: no client can be faster.
+    """
+    longest_s, began_s = 0.0, None
+    for stamp, what in _PRODUCER.findall(log):
+        at_s = datetime.fromisoformat(stamp).timestamp()
+        if at_s < since_s:
+            continue
+        if what == "new producer":
+            began_s = at_s
+        elif began_s is not None:
+            longest_s, began_s = max(longest_s, at_s - began_s), None
+    return longest_s

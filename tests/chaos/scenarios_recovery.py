@@ -10,7 +10,7 @@ from random import Random
 import numpy as np
 
 from tests.chaos.evidence import SCORED
-from tests.chaos.recovery import Watch
+from tests.chaos.recovery import Watch, coordinator_wait_s
 from tests.chaos.rig import Rig
 from tests.chaos.scenario import scenario
 
@@ -104,13 +104,16 @@ def recovery_brokers(rig: Rig, random: Random) -> None:
 def _measure(rig: Rig, random: Random, kind: str) -> None:
     _calm(rig)
     slot = random.randrange(rig.options.workers)
-    watch = Watch(rig)
+    watch, began_s = Watch(rig), time.time()
     rig.fault(kind, slot)
     mend = FAULTS[kind](rig, slot)
     watch.wait()
     rig.measure(kind, watch.gap_s)
     if kind.startswith("a worker"):
         rig.measure(f"{kind}: delay of events, p99", float(np.quantile(watch.delays_s, 0.99)))
+    if kind == _BROKER:
+        waits_s = [coordinator_wait_s(worker.text(), began_s) for worker in rig.workers]
+        rig.measure(f"{kind}: of it, until brokers have a transaction coordinator again", max(waits_s))
     mend()
 
 
