@@ -59,7 +59,10 @@ _AIMS = {
 _BESIDE = {
     "63551bb": "a soak of the same rig and other work ran beside it on the same two cores, from the 93rd second of "
     "`consumer` on and all through `classic`: a load of 20 to 31, at which a start takes five seconds (`classic` "
-    "sessions are six), and the brokers twelve and more until they have coordinators again"
+    "sessions are six), and the brokers twelve and more until they have coordinators again",
+    "b27c7b1": "a broker was killed as soon as results were back, often before the one killed last was in step again: "
+    "of three copies too few were left to write. Later runs wait for that",
+    "521d286": "as of b27c7b1, with tests and other runs beside it, a load of 15",
 }
 """What was going on beside the runs of a commit, where that says more of the machine than of the worker."""
 
