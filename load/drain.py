@@ -116,7 +116,7 @@ def watch(stand: Stand, runs: Sequence[Run], topic: str, events: int, after: int
         {"bootstrap.servers": stand.servers, "group.id": group(topic), "enable.auto.commit": False}
     )
     deadline = time.monotonic() + _LONGEST_S
-    first = _Reading(0, 0.0, stand.broker_cpu_s(), [{} for _ in runs])
+    first = _Reading(0, 0.0, 0, stand.broker_cpu_s(), [{} for _ in runs])
     try:
         while (done := committed_count(watcher, topic)) < events:
             if not first.done:
@@ -134,7 +134,7 @@ def watch(stand: Stand, runs: Sequence[Run], topic: str, events: int, after: int
             time.sleep(_LOOK_S)
     finally:
         watcher.close()
-    return _between(first, _Reading.of(stand, runs, events), sum(run.usage().peak_rss_bytes for run in runs))
+    return _between(first, _Reading.of(stand, runs, events))
 
 
 @dataclass(frozen=True)
@@ -143,21 +143,23 @@ class _Reading:
 
     done: int
     cpu_s: float
+    peak_rss_bytes: int
     broker_cpu_s: float | None
     metrics: Sequence[Mapping[str, float]]
 
     @classmethod
     def of(cls, stand: Stand, runs: Sequence[Run], done: int) -> _Reading:
-        cpu_s, broker_cpu_s = sum(run.cpu_s() for run in runs), stand.broker_cpu_s()
-        return cls(done, cpu_s, broker_cpu_s, [run.metrics() for run in runs])
+        used = [run.usage() for run in runs]
+        cpu_s, peak_rss_bytes = sum(one.cpu_s for one in used), sum(one.peak_rss_bytes for one in used)
+        return cls(done, cpu_s, peak_rss_bytes, stand.broker_cpu_s(), [run.metrics() for run in runs])
 
 
-def _between(first: _Reading, last: _Reading, peak_rss_bytes: int) -> Watched:
+def _between(first: _Reading, last: _Reading) -> Watched:
     broker_s = (first.broker_cpu_s, last.broker_cpu_s)
     return Watched(
         first.done,
         last.cpu_s - first.cpu_s,
-        peak_rss_bytes,
+        last.peak_rss_bytes,
         None if broker_s[0] is None or broker_s[1] is None else broker_s[1] - broker_s[0],
         stages_between(first.metrics, last.metrics),
     )

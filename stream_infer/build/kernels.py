@@ -46,9 +46,8 @@ from stream_infer.windows.table import EntityTable
 from stream_infer.windows.undo_kernels import put_back
 
 if TYPE_CHECKING:
-    from stream_infer.config import (
-        Config,  # not for the processes that compile: it takes a quarter of a second
-    )
+    # Not for the processes that compile: it takes a quarter of a second.
+    from stream_infer.config import Config
 
 __all__ = ["compiling"]
 
@@ -82,9 +81,8 @@ def compiling(config: Config) -> Iterator[None]:
 
 def _compile_all(names: list[str]) -> None:
     gc.disable()  # compiling makes much, and drops little of it before its end
-    numba.njit("i8(i8)")(
-        lambda x: x
-    )  # what numba loads for its first function is loaded once, for all processes
+    # What numba loads for its first function is loaded once, for all processes.
+    numba.njit("i8(i8)")(lambda x: x)
     with ProcessPoolExecutor(_cores(), get_context("fork"), confine) as pool:
         wait([pool.submit(_compile, name) for name in names])
 

@@ -262,10 +262,8 @@ class Outbox:
         """Wait a moment for acknowledgements; how many are missing."""
         try:
             left: int = self.producer.flush(_FLUSH_STEP_S)
-        except (
-            KafkaException,
-            SystemError,
-        ) as error:  # the latter where the client's logger callback met a fatal one
+        except (KafkaException, SystemError) as error:
+            # SystemError: the client's logger callback met a fatal error.
             raise Undone("flush_failed", str(error.__cause__ or error)) from error
         return left
 

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,12 @@ __all__ = ["FAULTS"]
 
 _BROKER = "broker kill -9"
 _PRODUCT = {"batch": {"max_events": 2_000}, "state": {"flush_interval_s": 10.0}}
+_AS_SHIPPED: dict[str, Any] = {
+    "rate": 1_000.0,
+    "short_timeouts": False,
+    "settings": _PRODUCT,
+    "forked": False,
+}
 
 
 def _killed(rig: Rig, slot: int) -> Callable[[], None]:
@@ -74,9 +81,7 @@ FAULTS: dict[str, Callable[[Rig, int], Callable[[], None]]] = {
 """Each strikes, and returns what to do once results are back."""
 
 
-@scenario(
-    "recovery", faults=tuple(FAULTS), rate=1_000.0, short_timeouts=False, settings=_PRODUCT, forked=False
-)
+@scenario("recovery", faults=tuple(FAULTS), **_AS_SHIPPED)
 def recovery(rig: Rig, random: Random) -> None:
     """One fault at a time; measured is how long results stay away."""
     while rig.goes_on():
@@ -86,15 +91,7 @@ def recovery(rig: Rig, random: Random) -> None:
                 return
 
 
-@scenario(
-    "recovery-brokers",
-    faults=(_BROKER,),
-    rounds=False,
-    rate=1_000.0,
-    short_timeouts=False,
-    settings=_PRODUCT,
-    forked=False,
-)
+@scenario("recovery-brokers", faults=(_BROKER,), rounds=False, **_AS_SHIPPED)
 def recovery_brokers(rig: Rig, random: Random) -> None:
     """The same of brokers alone: which one leads the cluster decides, so it takes many to know the slow ones."""
     while rig.goes_on():
