@@ -58,6 +58,9 @@ def test_a_failed_run_stays_and_is_named(tmp_path: Path) -> None:
     assert f"| worker-kill | classic | 4.3.1 | abc | 2 | {why} |" in text
     assert "| worker-kill | classic | 4.3.1 | abc | 3 | TimeoutError: late\\|r |" in text
     assert "| all | 3 | 60 | 3,000 | 150 | 3 | 0 | 0 | 0 | 2 |" in text
+    assert (
+        "is that of seed 2, below. Runs since then: 1, with 20 faults and 1,000 events, none of which" in text
+    )
     assert "ended a worker 3 times (5.00 % of all faults)" in text
     assert "in 1 runs, 0 of them with all brokers away at once: it was found in 1 (0 of those)" in text
     assert "something was lost, doubled or torn in 1." in text
