@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any, get_args
 
 import click
@@ -14,12 +13,11 @@ from load.figures import shown
 from load.measurement import Measurement
 from load.plan import Plan
 from load.planning import capacity_command, costs_command, gpu_command, stages_command
-from load.poison import Poisoned, poisoned
 from load.recover import FAULTS, Load, recover
 from load.replay import replay
 from load.report import save, save_recoveries, show, show_recoveries
 from load.rivals import RIVALS
-from load.scenarios import SCENARIOS, Scenario, warm_broker
+from load.scenarios import RIVALLED, SCENARIOS, Scenario, warm_broker
 from load.shadow_commands import beside_command, shadow_command, verdicts_command
 from load.stand import ModelKind, Stand
 from load.swap import memory, swapped
@@ -30,6 +28,29 @@ _OUT = click.option(
     type=click.Path(path_type=Path),
     help="JSON file; a page with plots is written beside it. [default: load/results/NAME.json]",
 )
+_BESIDE = (
+    click.option(
+        "--rival-events", default=150_000, show_default=True, help="Of each drain of a rival (slower)."
+    ),
+    click.option(
+        "--rival",
+        "rivals",
+        multiple=True,
+        type=click.Choice([*RIVALS, "none"]),
+        default=["plain"],
+        show_default=True,
+    ),
+    click.option(
+        "--mode",
+        "modes",
+        multiple=True,
+        type=click.Choice(["exactly_once", "at_least_once"]),
+        default=["exactly_once"],
+        show_default=True,
+        help="What the worker promises; several are taken in turns, and compared with the first.",
+    ),
+)
+"""Of scenarios that rivals take part in."""
 _MODEL = click.option(
     "--model",
     "kind",
@@ -86,32 +107,25 @@ def _scenario(name: str, scenario: Scenario) -> click.Command:
     @click.option(
         "--events", default=1_000_000, show_default=True, help="Events of each drain of the worker."
     )
-    @click.option(
-        "--rival-events", default=150_000, show_default=True, help="Of each drain of a rival (slower)."
-    )
     @click.option("--seconds", default=15.0, show_default=True, help="Length of each paced or idle run.")
-    @click.option(
-        "--rival",
-        "rivals",
-        multiple=True,
-        type=click.Choice([*RIVALS, "none"]),
-        default=["plain"],
-        show_default=True,
-    )
     @click.option(
         "--set", "settings", multiple=True, metavar="SECTION__KEY=VALUE", help="A setting of the worker."
     )
     @_MODEL
     @_OUT
     def command(
-        kind: ModelKind, out: Path | None, settings: tuple[str, ...], rivals: tuple[str, ...], **sizes: Any
+        kind: ModelKind, out: Path | None, settings: tuple[str, ...], rivals: Sequence[str] = (), **sizes: Any
     ) -> None:
         given = dict(setting.split("=", 1) for setting in settings)
+        if "modes" in sizes and "DELIVERY__MODE" in given:
+            raise click.UsageError("--mode says what the worker promises, in the place of DELIVERY__MODE")
         plan = Plan(rivals=_present(rivals), settings=given, **sizes)
         with Stand(_say, kind=kind) as stand:
             taken = _take(stand, name, plan)
         _tell(taken, out or _RESULTS / f"{name}.json")
 
+    for option in _BESIDE if name in RIVALLED else ():
+        command = option(command)
     return command
 
 
@@ -167,38 +181,6 @@ def replay_command(data: Path, kills: int) -> None:
         f"{done.scored:,} of {done.events:,} events scored once, {done.kills} kills, {done.seconds:.0f} s; "
         f"largest difference to offline scores {done.worst:.2g}"
     )
-
-
-@main.command("poison")
-@click.option("--events", default=600_000, show_default=True, help="Records of each drain.")
-@click.option(
-    "--share", "shares", default=(0.01, 0.1), multiple=True, show_default=True, help="Of them poison."
-)
-@click.option(
-    "--repeats", default=3, show_default=True, help="Rounds of drains: clean, then with each share."
-)
-@click.option("--lane", type=click.Choice(["native", "ordinary"]), default="native", show_default=True)
-def poison_command(events: int, shares: tuple[float, ...], repeats: int, lane: str) -> None:
-    """Drain without poison and with it, in turns: what records that cannot be decoded cost."""
-    runs: dict[float, list[Poisoned]] = {share: [] for share in (0.0, *shares)}
-    with Stand(_say) as stand:
-        warm_broker(stand)
-        for _ in range(repeats):
-            for share, seen in runs.items():
-                seen.append(poisoned(stand, events, share, KAFKA__LANE=lane))
-                click.echo(
-                    f"{share:4.0%} poison: {seen[-1].events_per_second:9,.0f} events/s, "
-                    f"{seen[-1].cpu_us_per_event:.2f} us CPU/event"
-                )
-    clean = runs.pop(0.0)
-    for share, seen in runs.items():
-        pairs = list(zip(seen, clean, strict=True))
-        ratios = [bad.events_per_second / beside.events_per_second for bad, beside in pairs]
-        cost = median(bad.cpu_us_per_reject(beside) for bad, beside in pairs)
-        click.echo(
-            f"with {share:.0%} poison {median(ratios):.0%} of clean ({min(ratios):.0%} to {max(ratios):.0%}), "
-            f"{cost:.1f} us CPU a reject"
-        )
 
 
 @main.command("swap")

@@ -32,6 +32,7 @@ FIGURES = (
     Figure("events_per_s", "events/s", compared=True, plotted=True),
     Figure("second_half_per_s", "second half"),
     Figure("cpu_us_per_event", "CPU us/event", ".2f", compared=True, plotted=True),
+    Figure("cpu_us_per_reject", "CPU us/reject", ".2f"),
     Figure("broker_us_per_event", "broker us/event", ".2f"),
     Figure("window_us", "look-up and window us", ".3f", compared=True, plotted=True),
     Figure("p50_ms", "p50 ms", ".1f", compared=True, plotted=True),

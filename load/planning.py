@@ -179,7 +179,8 @@ def stages_command(entities: Sequence[int], batches: Sequence[int], turns: int) 
     taken = stage_costs(
         entities or COUNTS, batches or BATCHES, turns, lambda text: click.echo(text, err=True)
     )
-    table = Table("entities", "batch", *STAGES, "all", "both", title="us/event, CPU of the thread")
+    sums = ("all", "look-up, window", "copies of rows")
+    table = Table("entities", "batch", *STAGES, *sums, title="us/event, CPU of the thread")
     for one in taken:
         table.add_row(*one.row)
     _CONSOLE.print(table)

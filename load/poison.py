@@ -1,20 +1,24 @@
-"""Poison: a drain in which a share of the records cannot be decoded, beside one without any."""
+"""Poison: drains in which a share of the records cannot be decoded, beside one without any."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from load.check import check, messages_of
-from load.drain import watch
+from load.drain import rate, watch
 from load.events import USUAL
+from load.measurement import Measurement
+from load.plan import Plan
+from load.processes import Strangers
 from load.stand import Stand
 from load.topics import Record, fill, records
 
-__all__ = ["POISON", "Poisoned", "poisoned"]
+__all__ = ["POISON", "SHARES", "poison"]
+
+SHARES = (0.0, 0.01, 0.1)
 
 POISON: tuple[bytes | None, ...] = (
     None,
@@ -33,36 +37,45 @@ schema."""
 _SEED = 7
 
 
-@dataclass(frozen=True)
-class Poisoned:
-    """Events a second of one drain, poison included, and CPU time; results were written at these rates."""
+def poison(stand: Stand, plan: Plan) -> Iterator[Measurement]:
+    """Drain without poison, and with each share of it: what records that cannot be decoded cost."""
+    for _ in range(plan.repeats):
+        clean_us = 0.0
+        for share in SHARES:
+            figures, strangers = _drained(stand, plan, share)
+            spent_us = figures["cpu_us_per_event"]
+            clean_us = clean_us or spent_us
+            if share:  # every other event costs what it did without poison, right before
+                figures["cpu_us_per_reject"] = (spent_us - (1 - share) * clean_us) / share
+            yield Measurement(
+                "poison", f"{share:.0%} poison", "worker", plan.events, figures, strangers=strangers
+            )
 
-    share: float
-    events_per_second: float
-    cpu_us_per_event: float
 
-    def cpu_us_per_reject(self, clean: Poisoned) -> float:
-        """What a reject costs, when every other event costs what it does without poison."""
-        return (self.cpu_us_per_event - (1 - self.share) * clean.cpu_us_per_event) / self.share
+def _drained(stand: Stand, plan: Plan, share: float) -> tuple[dict[str, float], float]:
+    """Figures of a drain, poison included, and what strangers had.
 
-
-def poisoned(stand: Stand, events: int, share: float, **settings: str) -> Poisoned:
-    """Work a topic off in which such a share is poison. Raises unless each of it is rejected, and all else scored."""
+    Raises RuntimeError unless all poison is rejected, and all else scored.
+    """
     topic = stand.topic("poison")
-    bad = np.random.default_rng(_SEED).random(events) < share
+    bad = np.random.default_rng(_SEED).random(plan.events) < share
     fill(stand.servers, topic, _records(bad))
-    run = stand.worker(topic, **settings)
+    strangers = Strangers()
+    run = stand.worker(topic, **plan.settings)
     try:
-        seen = watch(stand, [run], topic, events)
+        seen = watch(stand, [run], topic, plan.events)
+        theirs = strangers.share()
     finally:
         run.stop()
-    scored = check(stand, topic)
-    rejected_ms = _rejected_ms(stand, topic)
-    if len(rejected_ms) != np.count_nonzero(bad) or len(scored.key) + len(rejected_ms) != events:
+    scored, rejected_ms = check(stand, topic), _rejected_ms(stand, topic)
+    if len(rejected_ms) != np.count_nonzero(bad) or len(scored.key) + len(rejected_ms) != plan.events:
         raise RuntimeError(f"{topic}: {len(rejected_ms)} rejects of {np.count_nonzero(bad)} poison records")
-    written = np.concatenate([scored.written_ms, rejected_ms]) / 1000
-    rate = (events - 1) / max(1e-3, float(written.max() - written.min()))
-    return Poisoned(share, rate, seen.cpu_s / (events - seen.began) * 1e6)
+    figures = {
+        "events_per_s": rate(np.sort(np.concatenate([scored.written_ms, rejected_ms])) / 1000),
+        "cpu_us_per_event": seen.cpu_s / (plan.events - seen.began) * 1e6,
+        "peak_rss_mib": seen.peak_rss_bytes / 2**20,
+    }
+    return figures, theirs
 
 
 def _records(bad: NDArray[np.bool_]) -> Iterator[Record]:

@@ -10,6 +10,7 @@ from load.keys import keys
 from load.measurement import Measurement
 from load.paced import paced
 from load.plan import Plan
+from load.poison import poison
 from load.restore import restores
 from load.rivals import RIVALS
 from load.stand import Stand
@@ -17,7 +18,7 @@ from load.start import starts
 from load.width import widths
 from load.workers import workers
 
-__all__ = ["SCENARIOS", "Scenario", "warm_broker"]
+__all__ = ["RIVALLED", "SCENARIOS", "Scenario", "warm_broker"]
 
 Scenario = Callable[[Stand, Plan], Iterator[Measurement]]
 
@@ -56,8 +57,13 @@ SCENARIOS: dict[str, Scenario] = {
     "restore": restores,
     "width": widths,
     "keys": keys,
+    "poison": poison,
     "workers": workers,
     "idle": idles,
     "start": starts,
 }
 """What ``python -m load NAME`` runs."""
+
+RIVALLED = frozenset({"drain", "paced", "width", "idle"})
+"""Those that rivals take part in. In the others the worker is compared with its own first case: no rival here keeps
+state over a restart, takes entities that training did not see, or rejects a record."""

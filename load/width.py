@@ -26,7 +26,7 @@ def widths(stand: Stand, plan: Plan) -> Iterator[Measurement]:
     """Drain each shape of event, the worker and the rivals in turns."""
     for _ in range(plan.repeats):
         for name, (traffic, fewer) in SHAPES.items():
-            for program in ("worker", *plan.rivals):
-                settings = plan.settings if program == "worker" else {}
+            for mode, program, settings in plan.turns():
+                case = name if mode == "exactly_once" else f"{name}, {mode.replace('_', ' ')}"
                 events = plan.events_of(program) // fewer
-                yield drain(stand, program, events, traffic=traffic, **settings).measurement("width", name)
+                yield drain(stand, program, events, traffic=traffic, **settings).measurement("width", case)

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from load import rivals
+from load.__main__ import main
 from load.autoencoder import autoencoder
 from load.peers.kafka_streams.__main__ import write_profiles
 from load.plan import Plan
 from load.rivals import RIVALS
+from load.scenarios import RIVALLED, SCENARIOS
 from load.traffic import Traffic
 
 PEERS = Path(rivals.__file__).parent / "peers"
@@ -56,6 +59,28 @@ def test_rivals_run_after_a_worker_that_promises_the_same():
         ("at_least_once", "worker"),
         ("at_least_once", "faststream"),
     ]
+
+
+def test_promises_are_taken_in_turns_whatever_the_settings_say():
+    plan = Plan(rivals=(), modes=("at_least_once", "exactly_once"), settings={"KAFKA__LANE": "ordinary"})
+
+    assert [settings for _, _, settings in plan.turns()] == [
+        {"KAFKA__LANE": "ordinary", "DELIVERY__MODE": "at_least_once"},
+        {"KAFKA__LANE": "ordinary", "DELIVERY__MODE": "exactly_once"},
+    ]
+
+
+def test_a_setting_that_turns_would_overwrite_is_refused():
+    done = CliRunner().invoke(main, ["drain", "--set", "DELIVERY__MODE=at_least_once", "--rival", "none"])
+
+    assert done.exit_code == 2
+    assert "--mode" in done.output
+
+
+def test_only_scenarios_with_rivals_take_some():
+    for name in SCENARIOS:
+        taken = {option.name for option in main.commands[name].params}
+        assert ({"rivals", "rival_events", "modes"} <= taken) is (name in RIVALLED)
 
 
 def test_profiles_for_java_hold_what_the_artifact_does(tmp_path):
