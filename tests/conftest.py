@@ -139,7 +139,7 @@ def topic(kafka: str) -> Iterator[TopicFactory]:
     yield create
     admin = AdminClient({"bootstrap.servers": kafka})
     for future in admin.delete_topics(created).values() if created else ():
-        future.exception(30)  # a test may have deleted its topic, or ended the broker
+        future.exception(120)  # a test may have deleted its topic, or ended the broker
 
 
 @contextmanager

@@ -358,7 +358,7 @@ class Rig:
                     raise
         wanted = NewTopic(self.topics.manifest, 1, -1)
         admin = AdminClient({"bootstrap.servers": self.cluster.servers})
-        admin.create_topics([wanted])[wanted.topic].result(30)
+        admin.create_topics([wanted])[wanted.topic].result(120)
 
     def _wait_first_scores(self) -> None:
         deadline = time.monotonic() + 120

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.kafka
 
 _WITHIN_S = 100.0
 _GIVES_UP_MS = 4_000
-_ATTEMPTS = 4
+_ATTEMPTS = 10
 
 
 class Lines(logging.Handler):

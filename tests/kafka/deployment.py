@@ -192,7 +192,7 @@ class WorkerProcess:
             time.sleep(0.02)
 
     def get(self, page: str) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self._port()}/{page}", timeout=30)
+        return httpx.get(f"http://127.0.0.1:{self._port()}/{page}", timeout=60)
 
     def wait_counted(self, *lines: str) -> None:
         """Wait until these lines are in /metrics, which may be after others see what they count."""
@@ -279,7 +279,7 @@ class Deployment:
         except KafkaException:  # a broker of the test's own, gone by now
             return
         for future in admin.delete_topics(self.topics).values():
-            future.exception(30)
+            future.exception(120)
 
     @property
     def config(self) -> Path:

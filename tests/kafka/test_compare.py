@@ -178,7 +178,7 @@ def test_killed_and_restarted_the_numbers_are_those_of_the_report(kafka, tmp_pat
         restored = [int(cells) for cells in re.findall(r"recovered cells=(\d+)", analysts.log())]
         assert restored[-1] > 0, "the tables were not restored"
         live = analysts.wait_told(process)
-        page = httpx.get(f"http://127.0.0.1:{analysts.port}/report", timeout=20).text
+        page = httpx.get(f"http://127.0.0.1:{analysts.port}/report", timeout=60).text
         process.send_signal(signal.SIGTERM)
         assert process.wait(120) == 0, analysts.log()
 

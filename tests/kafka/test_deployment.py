@@ -19,10 +19,10 @@ def test_the_reader_waits_for_what_an_open_transaction_hides(kafka: str, topic: 
     left_open.init_transactions(60)
     left_open.begin_transaction()
     left_open.produce(name, b"never committed")
-    assert left_open.flush(30) == 0
+    assert left_open.flush(60) == 0
     plain = Producer({"bootstrap.servers": kafka})
     plain.produce(name, b"behind it")
-    assert plain.flush(30) == 0
+    assert plain.flush(60) == 0
 
     ending = threading.Timer(1.0, left_open.abort_transaction)
     ending.start()

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -58,8 +59,10 @@ def test_a_registry_that_does_not_start_is_reported_with_its_log(tmp_path, monke
 
 def sockets_of(pid):
     """The addresses the process listens on, as Linux tells."""
-    inodes = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()}
-    found = set()
+    inodes, found = set(), set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed meanwhile
+            inodes.add(os.readlink(path))
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             words = line.split()

@@ -105,7 +105,7 @@ def test_killers_are_rejected_with_their_bytes(
             partitions=2,
             kafka={"group_protocol": protocol},
             delivery={"slot": "0"},
-            quarantine={"deaths": 1, "memory_bytes": 400 << 20},
+            quarantine={"deaths": 1, "memory_bytes": 400 << 20, "timeout_s": 60},
             **{"kafka.consumer": quick},
         )
     )

@@ -227,7 +227,7 @@ def wait_until_alone(network: Network, group: str) -> None:
     """Return when the broker has expelled every member of the group."""
     admin = AdminClient({"bootstrap.servers": network.servers})
     deadline = time.monotonic() + 120
-    while admin.describe_consumer_groups([group])[group].result(30).members:
+    while admin.describe_consumer_groups([group])[group].result(120).members:
         assert time.monotonic() < deadline, "the member was not expelled"
         time.sleep(0.1)
 

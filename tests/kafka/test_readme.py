@@ -36,6 +36,7 @@ def test_the_walk_through_runs_as_printed(kafka: str, registry: str, tmp_path: P
         "STREAM_INFER__INPUT__TOPIC": f"readme-{tmp_path.name}",
         "STREAM_INFER__KAFKA__BOOTSTRAP_SERVERS": kafka,
         "STREAM_INFER__REGISTRY__URL": registry,
+        "STREAM_INFER__REGISTRY__TIMEOUT_S": "60",
         "STREAM_INFER__CONTROL__PORT": "0",
     }
     printed = commands()

@@ -247,8 +247,11 @@ def test_a_restart_needs_no_registry_with_a_cache(client, line, tmp_path):
     assert second.get(schema_id) == got
     (kept,) = tmp_path.glob("*/*.json")
     kept.write_text("{")
+    third = Registry({"url": line.url}, timeout_s=60, cache_dir=tmp_path)
     with pytest.raises(RegistryError):
-        Registry({"url": line.url}, timeout_s=60, cache_dir=tmp_path).get(schema_id)
+        third.get(schema_id)
+    second.close()
+    third.close()
     line.up()
 
 

@@ -125,7 +125,7 @@ def test_what_a_bad_version_scored_is_corrected_once(
         assert [event[name] for name in ("event_id", "entity", "time")] == [
             before[name] for name in ("event_id", "entity", "time")
         ]
-    groups = AdminClient({"bootstrap.servers": deployment.servers}).list_consumer_groups().result(30).valid
+    groups = AdminClient({"bootstrap.servers": deployment.servers}).list_consumer_groups().result(120).valid
     assert [
         one.group_id for one in groups if "rescore" in one.group_id and deployment.app in one.group_id
     ] == []

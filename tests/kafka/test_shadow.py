@@ -303,7 +303,7 @@ def test_a_backtest_goes_over_a_range_and_ends(deploy: Deploy, rows: Rows, candi
     deployment.wait_committed()
     worker.stop()
     command = ("shadow", "--from", "500", "--to", "2500")
-    killed = deployment.start(*command, "--rate", "1500")
+    killed = deployment.start(*command, "--rate", "500")
     time.sleep(1.0)
     killed.kill()
     again = deployment.start(*command, ready=False)
@@ -322,7 +322,7 @@ def test_topics_of_unequal_size_are_refused_with_what_mends_it(
     deployment = shadowed(deploy, candidate, partitions=2)
     admin = AdminClient({"bootstrap.servers": kafka})
     grown = admin.create_partitions([NewPartitions(f"{deployment.topic}.scored", 3)])
-    grown[f"{deployment.topic}.scored"].result(30)
+    grown[f"{deployment.topic}.scored"].result(120)
     config = load(deployment.config, {})
 
     with pytest.raises(

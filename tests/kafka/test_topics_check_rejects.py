@@ -59,7 +59,7 @@ def worker(kafka, tmp_path):
     yield worker
     admin = AdminClient({"bootstrap.servers": kafka})
     for future in admin.delete_topics(worker.topics).values():
-        future.exception(30)
+        future.exception(120)
 
 
 @pytest.fixture
@@ -429,11 +429,11 @@ def test_check_asks_the_registry_for_the_newest_schema(deploy, registry):
     deployment = deploy(partitions=1)
     schema = (deployment.folder / "schemas" / f"{SCHEMA_ID}-event.avsc").read_text()
     toml = deployment.config.read_text()
-    deployment.config.write_text(toml.replace('dir = "schemas"', f'url = "{registry}"'))
+    deployment.config.write_text(toml.replace('dir = "schemas"', f'url = "{registry}"\ntimeout_s = 60'))
     state, detail = checked(deployment.config)["schema"]
     assert state == "ok"
     assert f"no schema of {deployment.topic}-value yet" in detail
-    with closing(SchemaRegistryClient({"url": registry, "timeout": 10})) as client:
+    with closing(SchemaRegistryClient({"url": registry, "timeout": 60})) as client:
         schema_id = client.register_schema(f"{deployment.topic}-value", Schema(schema, "AVRO"))
     state, detail = checked(deployment.config)["schema"]
     assert state == "ok"

@@ -127,7 +127,7 @@ def test_a_defect_is_not_hidden(monkeypatch):
 
 def test_ctrl_c_ends_with_130_and_without_a_traceback(worker_toml):
     with socket.create_server(("127.0.0.1", 0)) as silent_broker:
-        silent_broker.settimeout(60)
+        silent_broker.settimeout(180)
         address = f"127.0.0.1:{silent_broker.getsockname()[1]}"
         process = subprocess.Popen(
             [SCRIPT, "topics", "show", "-c", worker_toml],

@@ -129,7 +129,7 @@ def test_killers_are_found_one_by_one_and_all_others_are_worked_on_in_order(work
 
 
 def test_a_hang_too_much_memory_and_an_uncaught_error_kill_too(workers: list[Worker]) -> None:
-    workers += [patient := Worker(timeout_s=60.0), hasty := Worker(timeout_s=2.0)]
+    workers += [patient := Worker(timeout_s=60.0), hasty := Worker(timeout_s=4.0)]
     patient.work(batch(b"memory"))
     patient.work(batch(b"raise"))
     hasty.work(batch(b"hang"))
@@ -137,7 +137,7 @@ def test_a_hang_too_much_memory_and_an_uncaught_error_kill_too(workers: list[Wor
     assert [stage for _, stage, _ in patient.rejected + hasty.rejected] == ["score"] * 3
     assert f"more than {MORE_BYTES} bytes of memory" in patient.reasons[0]
     assert "ended with exit code 1" in patient.reasons[1]
-    assert "no sign of life for 2 s" in hasty.reasons[0]
+    assert "no sign of life for 4 s" in hasty.reasons[0]
 
 
 def test_who_kills_alone_but_once_is_not_rejected(workers: list[Worker], tmp_path: Path) -> None:

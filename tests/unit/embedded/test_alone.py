@@ -42,12 +42,13 @@ def test_a_lock_is_waited_for_so_long_and_gone_with_its_holder(tmp_path):
     held = forks.Event()
     holder = forks.Process(target=hold, args=(tmp_path / "it", held), daemon=True)
     holder.start()
-    assert held.wait(60)
+    assert held.wait(120)
     with alone(tmp_path / "it", within_s=0.2):
         pass  # it goes on without
     os.kill(holder.pid, signal.SIGKILL)
     with alone(tmp_path / "it", within_s=600):
         pass
+    holder.join(60)
 
 
 def test_a_cache_that_was_recorded_meanwhile_is_not_recorded_again(tmp_path, monkeypatch):

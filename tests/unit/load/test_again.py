@@ -27,7 +27,7 @@ def test_a_command_that_ends_and_one_that_does_not_are_started_once_a_pause(tmp_
     starts, rested = tmp_path / "starts", []
     ending = f"open({str(starts)!r}, 'a').write('x')"
 
-    again(60, iter([1.0, 2.0, 4.0]), [sys.executable, "-c", ending], rested.append)
+    again(600, iter([1.0, 2.0, 4.0]), [sys.executable, "-c", ending], rested.append)
     again(0.2, iter([8.0]), [sys.executable, "-c", "import time; time.sleep(600)"], rested.append)
 
     assert starts.read_text() == "xxx"

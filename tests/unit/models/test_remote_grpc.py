@@ -193,7 +193,7 @@ def test_other_protocols_do_not_speak_grpc(server: GrpcServer) -> None:
 
 
 @given(content=st.binary(max_size=60))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_whatever_bytes_come_back_are_an_answer_or_a_wait(server: GrpcServer, content: bytes) -> None:
     server.answer = lambda errors, context: raw(errors)
     model = opened(server, retries=0)
