@@ -28,8 +28,8 @@ from stream_infer.errors import ControlError
 __all__ = ["ControlServer"]
 
 _CONNECTION_AGE_S = 30.0
-_OPEN_WITHIN_S = 10.0
-_CLOSE_WITHIN_S = 5.0
+_OPEN_WITHIN_S = 60.0
+_CLOSE_WITHIN_S = 10.0
 
 
 class ControlServer:

@@ -6,6 +6,7 @@ import json
 import time
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class Pages:
         try:
             with urllib.request.urlopen(f"{self.url}/{page}", timeout=_TIMEOUT_S) as answer:  # noqa: S310 (loopback)
                 return str(answer.read().decode())
-        except OSError:
+        except (OSError, HTTPException):  # the latter: it died in the midst of its answer
             return None
 
 

@@ -16,7 +16,8 @@ from tests.chaos.scenarios_composite import SHORT_FAULTS
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 _SEED = 20
-_LONGEST_S = 120.0
+_LONGEST_S = 240.0
+_TRIES = 3
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,10 @@ def test_nothing_is_lost_doubled_or_torn(
 def test_a_wrong_worker_is_found_out(cluster: Cluster, model: Path, tmp_path: Path) -> None:
     """One of all (``python -m tests.chaos mutants``), so that the checks above are known to find something."""
     mutant = MUTANTS["does-not-rewind"]
-    report = hunt_one(mutant, cluster, model, tmp_path, duration_s=8.0, seed=_SEED)
-
-    assert caught(mutant, report), f"{report.violations} {report.error}"
+    missed = []
+    for seed in range(_SEED, _SEED + _TRIES):  # whether a strike tells is up to the moment that it comes at
+        report = hunt_one(mutant, cluster, model, tmp_path, duration_s=8.0, seed=seed)
+        if caught(mutant, report):
+            return
+        missed.append(f"{report.violations} {report.error}")
+    pytest.fail(f"not caught: {missed}")
