@@ -1,4 +1,4 @@
-"""Every failpoint is really reached."""
+"""Every failpoint is really reached; a worker that is stuck at one ends itself."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from stream_infer.errors import StalledError
 from tests.chaos.failpoints import POINTS, arm
 from tests.chaos.process import ChaosWorker
 from tests.kafka.conftest import Rows
@@ -15,6 +16,7 @@ from tests.kafka.deployment import Deployment
 pytestmark = pytest.mark.kafka
 
 Deploy = Callable[..., Deployment]
+ARMED = {"CHAOS_PATCHES": f"{arm.__module__}:{arm.__name__}"}
 
 
 def test_every_point_is_reached(deploy: Deploy, rows: Rows) -> None:
@@ -26,7 +28,7 @@ def test_every_point_is_reached(deploy: Deploy, rows: Rows) -> None:
     )
     log = deployment.folder / "reached"
     variables = {
-        "CHAOS_PATCHES": f"{arm.__module__}:{arm.__name__}",
+        **ARMED,
         "CHAOS_FAILPOINTS": ",".join([*(f"{point}=note" for point in POINTS), "flush.before=undone@5"]),
         "CHAOS_FAILPOINTS_LOG": str(log),
     }
@@ -48,3 +50,26 @@ def test_every_point_is_reached(deploy: Deploy, rows: Rows) -> None:
 
     assert [first.stop(), second.stop()] == [0, 0]
     assert len(deployment.outcome().scored) == sent
+
+
+def test_a_worker_that_never_comes_back_from_a_call_ends_itself(deploy: Deploy, rows: Rows) -> None:
+    """It is counted for its successor's metrics, and what it held in an open transaction is scored by that one."""
+    deployment = deploy(partitions=2, delivery={"slot": "0"})
+    count = {"STREAM_INFER__CONTROL__STALLS_FILE": str(deployment.folder / "stalls")}
+    hanging = {**ARMED, "CHAOS_FAILPOINTS": "commit.before=sleep(1000)@2"}
+    soon = {"STREAM_INFER__DELIVERY__TRANSACTION_TIMEOUT_MS": "2000"}
+    stuck = ChaosWorker(deployment.config, deployment.folder / "stuck.log", {**count, **hanging, **soon})
+    deployment.workers.append(stuck)
+    stuck.wait_ready()
+    deployment.send(rows(300))
+    deployment.send(rows(300, start=300))
+
+    assert stuck.process.wait(120) == StalledError.exit_code
+    assert "no progress, ending the process" in stuck.text()
+    assert "failpoints.py" in stuck.stack()
+    again = ChaosWorker(deployment.config, deployment.folder / "again.log", count)
+    deployment.workers.append(again)
+    deployment.wait_committed()
+    again.wait_counted("stream_infer_stalls_total 1.0")
+    assert again.stop() == 0
+    assert len(deployment.outcome().scored) == 600

@@ -67,17 +67,17 @@ def cluster(kafka):
     return Cluster.open({"bootstrap.servers": kafka}, timeout_s=60)
 
 
-def setting(kafka, topic, name):
+def setting(kafka, of, name, kind=ResourceType.TOPIC):
     admin = AdminClient({"bootstrap.servers": kafka})
-    resource = ConfigResource(ResourceType.TOPIC, topic)
+    resource = ConfigResource(kind, of)
     return admin.describe_configs([resource])[resource].result(60)[name].value
 
 
-def wait_set(kafka, topic, name, value):
+def wait_set(kafka, of, name, value, kind=ResourceType.TOPIC):
     """Brokers go by a setting some time after they have said yes."""
     deadline = time.monotonic() + 60
-    while setting(kafka, topic, name) != value:
-        assert time.monotonic() < deadline, setting(kafka, topic, name)
+    while (found := setting(kafka, of, name, kind)) != value:
+        assert time.monotonic() < deadline, found
         time.sleep(0.05)
 
 
@@ -92,6 +92,16 @@ def test_create_makes_all_topics_with_the_inputs_partitions(worker, cluster, kaf
     assert setting(kafka, f"{worker.app}.state", "cleanup.policy") == "compact"
     headroom = int(setting(kafka, f"{worker.input}.rejected", "max.message.bytes"))
     assert headroom >= int(setting(kafka, worker.input, "max.message.bytes")) + 16_384
+
+
+def test_create_sets_the_groups_session(worker, kafka, group_protocols):
+    """How long a killed worker's partitions wait for another: brokers would say 45 s."""
+    if "consumer" not in group_protocols:
+        pytest.skip("with the other protocol the session is the client's")
+    result = call("topics", "create", "-c", worker.path, "--input-partitions", 1)
+
+    assert f"group    {worker.app}: consumer.session.timeout.ms = 3000" in result.output
+    wait_set(kafka, worker.app, "consumer.session.timeout.ms", "3000", ResourceType.GROUP)
 
 
 def test_create_twice_changes_nothing(worker, cluster):
