@@ -150,33 +150,44 @@ class Network:
         await self._closing.wait()
         for server in servers:
             server.close()
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks := await _begun_tasks():
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _accept(self, node: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 inner = await asyncio.open_connection(*self._inner[node])
-            except OSError:  # the broker is down: so is the way to it
-                writer.transport.abort()
-                return
-            connection = ProxyConnection(node, (reader, writer), inner, self._present_rules)
-            self._connections.add(connection)
-            try:
-                await connection.serve()
-            except FrameError as error:
-                self.errors.append(str(error))
+                await self._pass(ProxyConnection(node, (reader, writer), inner, self._present_rules))
+            except (OSError, asyncio.CancelledError):
+                pass  # the broker is down: so is the way to it; or everything is cut off
             finally:
-                self._connections.discard(connection)
+                writer.transport.abort()
 
         return accept
+
+    async def _pass(self, connection: ProxyConnection) -> None:
+        self._connections.add(connection)
+        try:
+            await connection.serve()
+        except FrameError as error:
+            self.errors.append(str(error))
+        finally:
+            self._connections.discard(connection)
 
     def _present_rules(self, request: Request, *, response: bool) -> tuple[Rule, ...]:
         if not response:
             self.passed[request.name] += 1
         return self._rules
+
+
+async def _begun_tasks() -> set[asyncio.Task[object]]:
+    """All other tasks, each past its first step: one cancelled before would leave its connection open."""
+    await asyncio.sleep(0)  # what was just accepted becomes a task
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.sleep(0)  # and takes that step
+    return tasks
 
 
 def _bound() -> socket.socket:
