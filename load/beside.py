@@ -4,8 +4,8 @@ One worker runs through; a shadow comes and goes beside it, so that both kinds o
 spread of the turns says what a difference is worth. Before the first turn the worker has a minute, in which its
 broker compiles itself. A turn beside a shadow that dies begins with its first start, when the pauses before restarts
 are shortest. Brokers and worker share their cores with the load, as they must on a small machine; the shadow is on the
-same cores, where its niceness (``shadow.nice``) keeps it back, or on others. Each misery is also what is beside while a
-full topic is worked off.
+same cores, where its ``shadow.priority`` keeps it back, or on others. Each misery is also what is beside while a full
+topic is worked off.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _SETTLE_S = 1.5
 _SETUP_S = 10.0
 _CRASH_S = 5.0
 _BALLOON = """
-from stream_infer.shadow.courtesy import give_way
-give_way(19)
+from stream_infer.priority import give_way
+give_way("idle")
 held = []
 while len(held) < 16:
     held.append(bytearray(64 * 1024 * 1024))
@@ -46,8 +46,8 @@ raise MemoryError
 """A process that grows to a gigabyte, as a shadow that leaks, and is ended by its limit."""
 
 _SPIN = """
-from stream_infer.shadow.courtesy import give_way
-give_way(19)
+from stream_infer.priority import give_way
+give_way("idle")
 while True:
     pass
 """

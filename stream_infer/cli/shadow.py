@@ -13,7 +13,7 @@ from stream_infer.cli.progress import progress
 from stream_infer.errors import BrokerError
 from stream_infer.log import get_logger
 from stream_infer.memory import share_arenas
-from stream_infer.shadow.courtesy import give_way
+from stream_infer.priority import give_way
 
 if TYPE_CHECKING:
     from stream_infer.config import Config
@@ -41,8 +41,8 @@ def command(
     """Score the same events with a candidate model and compare, live or over the past.
 
     Writes a comparison for each event of the worker's. It has its own process, group, state and control port
-    (shadow.port), follows the worker's results, and cannot slow it: it only reads, at a lower priority (shadow.nice).
-    Without --from it runs until it is stopped, as `run` does.
+    (shadow.port), follows the worker's results, and cannot slow it: it only reads, and computes where nobody else
+    would (shadow.priority). Without --from it runs until it is stopped, as `run` does.
 
     With --from it is a backtest over what the worker did: it fills its windows with the events before, compares all
     events of the range, and ends. Killed and started with the same options it goes on where it was.
@@ -53,7 +53,7 @@ def command(
 
     share_arenas()
     config = load_config(config_path)
-    give_way(config.shadow.nice)  # before the imports, which take a second at each start of one that dies
+    give_way(config.shadow.priority)  # before the imports, which take a second at each start of one that dies
     from stream_infer.build.shadow import shadow_config  # noqa: PLC0415
 
     configure(config.log.format, config.log.level)

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from stream_infer.config.kafka import Section
 from stream_infer.config.model import PathOrAddress
+from stream_infer.priority import Priority
 
 __all__ = ["Place", "Shadow", "place"]
 
@@ -74,8 +75,9 @@ class Shadow(Section):
     """Where the candidate runs."""
     threads: int = Field(default=1, ge=1, le=256)
     """Threads of one inference on the CPU."""
-    nice: int = Field(default=19, ge=0, le=19)
-    """Niceness of the process: on a machine that it shares with the worker, the worker goes first."""
+    priority: Priority = "idle"
+    """On a machine shared with the worker: `idle` computes only where nobody else would, `low` (niceness 19) gets a
+    little of a full machine, too, `normal` competes with the worker."""
     port: int = Field(default=8081, ge=0, le=65_535)
     """Port of its control server (the address is `control.host`); 0 takes any free one."""
 

@@ -50,6 +50,7 @@ comparison_topic = {compared}
 state_topic = {shadow_state}
 start = "earliest"
 port = 0
+priority = "low"  # a demo is to end, also on a busy machine
 
 [compare]
 topic = {compared}

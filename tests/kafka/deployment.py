@@ -419,6 +419,8 @@ class Deployment:
             del sections["registry"]
         if "source" in self.settings.get("model", {}):
             del sections["model"]["path"]
+        if "shadow" in self.settings:  # other tests have the machine to the full
+            sections["shadow"] = {"priority": "normal"}
         for section, values in self.settings.items():
             sections.setdefault(section, {}).update(values)
         lines = []

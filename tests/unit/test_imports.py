@@ -19,6 +19,7 @@ BASE = {
     "confine",
     "errors",
     "pairs",
+    "priority",
     "scratch",
     "records",
     "header_arrays",
