@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
@@ -24,7 +25,7 @@ from stream_infer.models.placement import Device
 __all__ = ["capacity_command", "costs_command", "gpu_command", "stages_command"]
 
 COSTS = Path(__file__).with_name("costs.json")
-_CONSOLE = Console()
+_CONSOLE = Console(width=None if sys.stdout.isatty() else 170)
 _SIZES = {
     "width": Plan(repeats=2, events=400_000, rivals=()),
     "paced": Plan(repeats=1, seconds=10, rivals=()),

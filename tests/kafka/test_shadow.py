@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 import time
 from collections import defaultdict
@@ -27,7 +28,7 @@ from stream_infer.errors import BrokerError
 from stream_infer.model_registry.directory import DirectoryRegistry
 from stream_infer.models.artifact import Artifact
 from tests.kafka.conftest import Rows
-from tests.kafka.deployment import Deployment, Outcome, stop_reading_at_end
+from tests.kafka.deployment import Deployment, Outcome, WorkerProcess, stop_reading_at_end
 from tests.kafka.test_worker import mixed
 from tests.program import run
 
@@ -184,6 +185,28 @@ def test_kill_9_of_worker_and_shadow_and_rebalances_of_both(
 
     assert {(p["source_partition"], p["source_offset"]) for p in found.pairs} == found.results
     assert len(found.pairs) == 6020
+
+
+def test_the_side_that_is_ahead_waits(deploy: Deploy, rows: Rows, candidate: Path) -> None:
+    """The input alone is more than may be held: much of it is left with the brokers until the worker has decided."""
+    settings = {"batch": {"max_events": 100}, "shadow": {"held_bytes": LITTLE}}
+    deployment = shadowed(deploy, candidate, partitions=1, **settings)
+    events = rows(8000)
+    deployment.send(events)
+    shadow = deployment.start("shadow")
+    shadow.wait_until(lambda: held_bytes(shadow) > LITTLE // 4)
+    deployment.start()  # takes seconds, in which a shadow that does not wait reads all of it
+    most = held_bytes(shadow)
+    wait_compared(deployment)
+
+    assert most < LITTLE < sum(len(event.value or b"") for event in events)
+    assert len(both(deployment, candidate).pairs) == 8000
+
+
+def held_bytes(shadow: WorkerProcess) -> float:
+    """What waits for the other side."""
+    (said,) = re.findall(r"^stream_infer_held_bytes (\S+)$", shadow.get("metrics").text, re.MULTILINE)
+    return float(said)
 
 
 def test_a_shadow_that_starts_at_the_end_misses_nothing_after_it(
