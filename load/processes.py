@@ -69,7 +69,7 @@ def _processes() -> dict[int, _Process]:
     for folder in _PROC.iterdir():
         if folder.name.isdigit():
             try:
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                fields = (folder / "stat").read_bytes().rpartition(b")")[2].split()
             except OSError:
                 continue  # it ended just now
             found[int(folder.name)] = _Process(int(fields[1]), sum(int(field) for field in fields[11:15]))

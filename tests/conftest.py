@@ -34,6 +34,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 CONTAINER_IMAGE = "apache/kafka:4.3.1"
 CONTAINER_READY_S = 120.0
+MAKING_S = 500.0
+"""How long a test process waits for what another one makes; then it makes the same beside it."""
 TopicFactory = Callable[..., str]
 
 IN_PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
@@ -62,7 +64,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def compiled(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The worker's kernels, compiled by the first of the test processes while the others wait, not by each."""
     done = shared / "compiled"
-    with alone(done):
+    with alone(done, MAKING_S):
         if not done.exists():
             from tests.runtimes import drawn_artifact  # noqa: PLC0415 - slow, and few tests want it
 

@@ -22,7 +22,7 @@ __all__ = ["STAGES", "WAYS", "mark", "plant"]
 STAGES = ("decode", "score")
 WAYS = ("abort", "segfault", "memory", "hang")
 _CHUNK_BYTES = 64 << 20
-_OOM_BYTES = 3 << 30
+_OOM_BYTES = 1 << 30
 
 
 def mark(stage: str, way: str, number: int) -> str:

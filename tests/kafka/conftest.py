@@ -17,6 +17,7 @@ from stream_infer.embedded.alone import alone
 from stream_infer.model_registry.directory import DirectoryRegistry
 from stream_infer.models.artifact import Artifact
 from tests.chaos.proxy import Network
+from tests.conftest import MAKING_S
 from tests.kafka.deployment import SCHEMA_ID, Deployment, Event, encode
 from tests.program import run
 
@@ -27,7 +28,7 @@ Rows = Callable[..., list[Event]]
 def model(compiled: None, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model that ``stream-infer train`` makes of the sample: one for all test processes of a run."""
     folder = shared / "smd"
-    with alone(folder):
+    with alone(folder, MAKING_S):
         if not folder.exists():
             made = tmp_path_factory.mktemp("models") / "smd"
             run(["train", "--data", sample_path(), "--out", made])

@@ -65,7 +65,10 @@ class Demo:
         return {pid: command for pid, command in found.items() if command}
 
     def assert_nothing_is_left(self) -> None:
-        assert self.processes() == {}
+        deadline = time.monotonic() + 60
+        while left := self.processes():  # what a killed process had started ends a moment after it
+            assert time.monotonic() < deadline, left
+            time.sleep(0.05)
         # onnxruntime writes a file of its own when it is imported, the same one for all programs.
         assert [path.name for path in self.folder.iterdir() if path.name != ".ses"] == []
 
