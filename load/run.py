@@ -55,7 +55,7 @@ class Run:
         port = self._port()
         if port is None:
             return {}
-        lines = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text.splitlines()
+        lines = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text.splitlines()
         pairs = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
 

@@ -42,7 +42,7 @@ def send(
             "queue.buffering.max.messages": 1_000_000,
         }
     )
-    producer.list_topics(topic, timeout=10)
+    producer.list_topics(topic, timeout=60)
     began = time.time() + 0.05
     sent, total = 0, int(rate * seconds)
     while sent < total:

@@ -77,7 +77,7 @@ def stamp(servers: str, topic: str) -> None:
         ],
     )
     admin = AdminClient({"bootstrap.servers": servers})  # it must live until it has answered
-    admin.incremental_alter_configs([resource])[resource].result(30)
+    admin.incremental_alter_configs([resource])[resource].result(120)
 
 
 def wait_members(servers: str, topic: str, count: int) -> None:
@@ -86,7 +86,7 @@ def wait_members(servers: str, topic: str, count: int) -> None:
     deadline = time.monotonic() + _MEMBERS_S
     while True:
         try:
-            found = admin.describe_consumer_groups([group(topic)])[group(topic)].result(10)
+            found = admin.describe_consumer_groups([group(topic)])[group(topic)].result(60)
             shares = [len(member.assignment.topic_partitions) for member in found.members]
             stable = found.state is ConsumerGroupState.STABLE
         except KafkaException:
@@ -106,13 +106,13 @@ def group(topic: str) -> str:
 
 def partitions_of(consumer: Consumer, topic: str) -> list[int]:
     """The partitions of a topic."""
-    return sorted(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+    return sorted(consumer.list_topics(topic, timeout=60).topics[topic].partitions)
 
 
 def end_count(consumer: Consumer, topic: str) -> int:
     """Records of a topic, transaction markers included."""
     partitions = partitions_of(consumer, topic)
-    return sum(consumer.get_watermark_offsets(TopicPartition(topic, p), 10)[1] for p in partitions)
+    return sum(consumer.get_watermark_offsets(TopicPartition(topic, p), 60)[1] for p in partitions)
 
 
 def committed_count(consumer: Consumer, topic: str) -> int:

@@ -67,7 +67,7 @@ def outbox(request: pytest.FixtureRequest) -> Iterator[Outbox]:
 
 
 @pytest.fixture
-def delivery(outbox: Outbox) -> ExactlyOnce:
+def delivery(outbox: Outbox) -> Iterator[ExactlyOnce]:
     made = ExactlyOnce(
         outbox,
         "events",
@@ -78,7 +78,8 @@ def delivery(outbox: Outbox) -> ExactlyOnce:
         note=lambda _, __: "",
     )
     made.open()
-    return made
+    yield made
+    made.close()
 
 
 def fill(outbox: Outbox, count: int = 500) -> None:
