@@ -24,6 +24,9 @@ from stream_infer.log import escaped
 
 __all__ = ["Cluster", "Topic"]
 
+_MADE_S = 60.0
+"""What busy brokers may take to make topics, and to tell each other of them."""
+
 _Answer = TypeVar("_Answer")
 
 
@@ -47,7 +50,7 @@ class Cluster:
         self._complaints = complaints
 
     @classmethod
-    def open(cls, settings: Mapping[str, Any], timeout_s: float = 5.0) -> Self:
+    def open(cls, settings: Mapping[str, Any], timeout_s: float = 10.0) -> Self:
         """Connect with these librdkafka settings. Raises BrokerError where one of them is unknown."""
         complaints: list[str] = []
         quiet = logging.getLogger("stream_infer.cluster.client")
@@ -87,24 +90,25 @@ class Cluster:
             for name, described in found.items()
         }
 
-    def create(self, topics: Iterable[Topic]) -> None:
-        """Create these topics and wait until all brokers know them. Raises BrokerError."""
+    def create(self, topics: Iterable[Topic]) -> dict[str, Topic]:
+        """Create these topics and return them once the brokers know them, for which they have a minute.
+
+        Raises BrokerError.
+        """
         wanted = [
             NewTopic(one.name, one.partition_count, one.replica_count, config=dict(one.config))
             for one in topics
         ]
         if not wanted:
-            return
-        futures = self._admin.create_topics(
-            wanted, operation_timeout=self._timeout_s, request_timeout=self._timeout_s
-        )
+            return {}
+        futures = self._admin.create_topics(wanted, operation_timeout=_MADE_S, request_timeout=_MADE_S)
         for name, future in futures.items():
             try:
-                self._answer(future)
+                self._answer(future, _MADE_S)
             except KafkaException as failure:
                 if _code(failure) != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise BrokerError(f"topic {name} cannot be created: {_words(failure)}") from None
-        self._wait_for([one.topic for one in wanted])
+        return self._known([one.topic for one in wanted])
 
     def remove(self, topics: Iterable[str], group: str) -> None:
         """Delete topics, and a group that nobody is in. Raises BrokerError where that is not allowed."""
@@ -140,13 +144,14 @@ class Cluster:
                     f"{kind.name.lower()} {name} cannot be configured: {_words(failure)}"
                 ) from None
 
-    def _wait_for(self, names: list[str]) -> None:
+    def _known(self, names: list[str]) -> dict[str, Topic]:
         """Metadata spreads with a delay: a client that comes too early would find no such topic."""
-        deadline_s = time.monotonic() + self._timeout_s
-        while len(self.topics(names)) < len(names):
+        deadline_s = time.monotonic() + _MADE_S
+        while len(found := self.topics(names)) < len(names):
             if time.monotonic() > deadline_s:
                 raise BrokerError(f"the brokers do not know {', '.join(names)} yet; try again")
             time.sleep(0.05)
+        return found
 
     def _configs(self, names: list[str]) -> dict[str, dict[str, str]]:
         """Settings of the topics; a topic whose settings may not be read has none."""
@@ -164,26 +169,27 @@ class Cluster:
             found[resource.name] = {key: entry.value for key, entry in entries.items() if entry.value}
         return found
 
-    def _answer(self, future: Future[_Answer]) -> _Answer:
+    def _answer(self, future: Future[_Answer], within_s: float | None = None) -> _Answer:
         """Wait for an answer of the brokers; no broker at all is a BrokerError that says what was tried."""
-        deadline_s = time.monotonic() + self._timeout_s + 1
+        within_s = within_s or self._timeout_s
+        deadline_s = time.monotonic() + within_s + 1
         while not future.done() and time.monotonic() < deadline_s:
             self._admin.poll(0.02)
             if len(self._complaints) > 1 and any("Authentication" in one for one in self._complaints):
                 # Trying again does not make a wrong password right.
-                raise self._unreachable()
+                raise self._unreachable(within_s)
         if not future.done():
-            raise self._unreachable()
+            raise self._unreachable(within_s)
         try:
             return future.result()
         except KafkaException as failure:
             if _code(failure) in {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}:  # noqa: SLF001 (that is their name)
-                raise self._unreachable() from None
+                raise self._unreachable(within_s) from None
             raise
 
-    def _unreachable(self) -> BrokerError:
+    def _unreachable(self, within_s: float) -> BrokerError:
         said = [one for one in self._complaints if "brokers are down" not in one]
-        why = f": {escaped(said[-1], 300)}" if said else f" within {self._timeout_s:g} s"
+        why = f": {escaped(said[-1], 300)}" if said else f" within {within_s:g} s"
         return BrokerError(
             f"no broker of kafka.bootstrap_servers = {self._servers} answers{why}; "
             "correct the address or start the brokers (locally: `stream-infer kafka`)"

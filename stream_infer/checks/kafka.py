@@ -18,7 +18,7 @@ from stream_infer.topics import faults
 
 __all__ = ["brokers", "client", "input_topic", "rights", "role"]
 
-_TIMEOUT_S = 5.0
+_TIMEOUT_S = 10.0
 _RIGHTS_WITHIN_S = 15.0
 _SLOT = "check"  # always the same: the broker remembers ids for a week, and two checks at once only fence each other
 _ONE_COPY = ", one copy: a broker that stops can lose or double events (docs/delivery.md)"

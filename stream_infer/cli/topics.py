@@ -120,9 +120,9 @@ def _input(cluster: Cluster, config: Config, replication: int, partitions: int |
                 f"input.topic = {name} does not exist: correct the name, or create it, too, by "
                 "--input-partitions N"
             )
-        cluster.create([Topic(name, partitions, replication)])
+        made = cluster.create([Topic(name, partitions, replication)])
         click.echo(f"created  {name}: {partitions} partitions")
-        return cluster.topics([name])[name]
+        return made[name]
     if partitions not in {None, source.partition_count}:
         raise BrokerError(
             f"input.topic = {name} exists and has {source.partition_count} partitions, not {partitions}: "

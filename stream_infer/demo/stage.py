@@ -174,8 +174,7 @@ class Stage:
         """Make the topics as `stream-infer topics create` does."""
         cluster = Cluster.open({"bootstrap.servers": self.bootstrap_servers}, timeout_s=10)
         count = self.settings.partitions
-        cluster.create([Topic(self.topics.input, count, 1)])
-        source = cluster.topics([self.topics.input])[self.topics.input]
+        source = cluster.create([Topic(self.topics.input, count, 1)])[self.topics.input]
         topics = self.topics
         plan = Plan(topics.scored, topics.rejected, topics.state, topics.compared, topics.shadow_state)
         roles = plan.roles(source)
