@@ -4,7 +4,8 @@ librdkafka retries EndTxn and TxnOffsetCommit silently. A retry means that the f
 the *next* transaction of this producer, where it commits or aborts what it should not (KAFKA-17754; librdkafka #5423)
 or takes the input's positions back. Nothing is raised and no error callback is called. The ``debug=eos,broker`` lines
 are the only sign, and they come in order: an EndTxn that did not simply return, and, since a TxnOffsetCommit
-leaves no line of its own, any connection that was up and is not any more.
+leaves no line of its own, any connection that was up and is not any more. Except that to a bootstrap server, which
+carries metadata alone and is closed by the client itself as soon as it has learned of the brokers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from stream_infer.log import Logger
 __all__ = ["ClientLog"]
 
 _END_TXN_ANSWER = re.compile(r"EndTxn returned (\w+)")
-_CONNECTION_LOST = "changed state UP -> DOWN"
+_CONNECTION_LOST = re.compile(r"(?<!/bootstrap): Broker changed state UP -> DOWN")
 _REPEAT_S = 5.0
 
 
@@ -46,7 +47,7 @@ class ClientLog:
             answer = _END_TXN_ANSWER.search(line)
             self._unanswered_count += answer is not None and answer[1] != "NO_ERROR"
         elif facility == "STATE":
-            self._unanswered_count += _CONNECTION_LOST in line
+            self._unanswered_count += _CONNECTION_LOST.search(line) is not None
 
     @property
     def unanswered_count(self) -> int:

@@ -35,12 +35,25 @@ def test_any_other_answer_is_a_sign_and_is_taken_once(error: str) -> None:
     assert log.take_unanswered() == 0
 
 
-def test_a_connection_that_was_up_and_broke_is_a_sign() -> None:
-    broker = "[thrd:127.0.0.1:9092/1]: 127.0.0.1:9092/1: Broker"
+@pytest.mark.parametrize(
+    "broker",
+    [
+        "[thrd:127.0.0.1:9092/bootstrap]: 127.0.0.1:9092/1: Broker",
+        "[thrd:TxnCoordinator]: TxnCoordinator: Broker",
+    ],
+)
+def test_a_connection_that_was_up_and_broke_is_a_sign(broker: str) -> None:
 
     assert take(("STATE", f"{broker} changed state UP -> DOWN")) == 1
     assert take(("STATE", f"{broker} changed state CONNECT -> DOWN")) == 0
     assert take(("STATE", f"{broker} changed state APIVERSION_QUERY -> UP")) == 0
+
+
+def test_that_to_a_bootstrap_server_is_none() -> None:
+    """It carries no request of a transaction, and the client itself closes it as soon as it knows the brokers."""
+    server = "127.0.0.1:9092/bootstrap"
+
+    assert take(("STATE", f"[thrd:{server}]: {server}: Broker changed state UP -> DOWN")) == 0
 
 
 def test_other_lines_are_no_sign() -> None:

@@ -197,7 +197,7 @@ def test_a_connection_lost_while_records_are_on_their_way_is_not_waited_for(
     monkeypatch.setattr(outbox, "_flush_step", lambda: 10)  # the acknowledgements never come
     first = outbox.producer
     fill(delivery.begin(), 10)
-    outbox._log.log(logging.DEBUG, "", "STATE", "producer", "localhost:1/1: changed state UP -> DOWN")
+    outbox._log.log(logging.DEBUG, "", "STATE", "producer", "localhost:1/1: Broker changed state UP -> DOWN")
     with pytest.raises(Undone) as found:
         delivery.commit({0: 1}, lambda: MEMBER, lambda: None)
 
@@ -213,7 +213,9 @@ def test_a_connection_lost_while_offsets_are_sent_is_not_waited_for(
 
     class Losing(Stuck):
         def send_offsets_to_transaction(self, *_: object) -> None:
-            outbox._log.log(logging.DEBUG, "", "STATE", "producer", "localhost:1/1: changed state UP -> DOWN")
+            outbox._log.log(
+                logging.DEBUG, "", "STATE", "producer", "localhost:1/1: Broker changed state UP -> DOWN"
+            )
             super().send_offsets_to_transaction()
 
     delivery._offsets_s = 3_600.0
