@@ -26,6 +26,7 @@ from typing import Any, Final, TypeVar
 
 import faust
 import numpy as np
+from faust.exceptions import ConsumerNotStarted
 
 from stream_infer.comparison.cell_table import CellTable, cell_of, key_of, key_text, value_of
 from stream_infer.comparison.faust_app import AppSettings, faust_app
@@ -178,8 +179,11 @@ class CompareApp:
             return False
         if self.labels is not None and not self.labels.is_ready:
             return False
-        owned = [tp for tp in app.consumer.assignment() if tp.topic == self.settings.topic]
-        return len(owned) == self.settings.partitions
+        try:
+            assigned = app.consumer.assignment()
+        except ConsumerNotStarted:  # pages are served before
+            return False
+        return sum(tp.topic == self.settings.topic for tp in assigned) == self.settings.partitions
 
     def _add_pages(self, app: faust.App) -> None:
         @app.page("/summary")

@@ -18,6 +18,8 @@ from stream_infer.comparison.verdict import Criteria
 from tests.unit.comparison.pair_data import made
 from tests.unit.comparison.test_labels import PARTS, Live
 
+SETTINGS = AppSettings("a", "b", {}, "c", "d", 2, "e", "f", 1)
+
 
 def ledger() -> Ledger:
     return Ledger(Windows(), Segments({}, 10))
@@ -32,11 +34,24 @@ def stored(book: Ledger) -> dict[str, bytes]:
     return found
 
 
+def test_a_page_that_is_asked_for_before_the_consumer_starts_says_so() -> None:
+    app = CompareApp(SETTINGS, Criteria(), ledger(), lambda *_: made(1, 1, 0), lambda *_: b"")
+
+    async def content() -> dict[str, object]:
+        built = app.build()
+        found = app.content(built)
+        built.consumer._thread.thread_loop.close()  # that of a thread which never starts
+        return found
+
+    found = asyncio.run(content())
+    assert found["is_whole"] is False
+    assert found["comparisons"] == []
+
+
 def test_a_recovery_never_sets_a_partition_back() -> None:
     """The table is behind in one partition, which this process kept, and ahead in one that comes from another."""
     kept, other = made(1, 300, 0), made(2, 300, 1)
-    settings = AppSettings("a", "b", {}, "c", "d", 2, "e", "f", 1)
-    app = CompareApp(settings, Criteria(), ledger(), lambda *_: kept, lambda *_: b"")
+    app = CompareApp(SETTINGS, Criteria(), ledger(), lambda *_: kept, lambda *_: b"")
     app.ledger.add(kept)
     app.ledger.add(other.take(other.offset < 100))
     table = ledger()
@@ -56,9 +71,8 @@ def test_a_recovery_never_sets_a_partition_back() -> None:
 def test_labels_are_followed_until_the_app_ends() -> None:
     """A label that comes while the task runs is in the numbers; when it is cancelled the follower is closed."""
     live = Live()
-    settings = AppSettings("a", "b", {}, "c", "d", 2, "e", "f", 1)
     criteria = Criteria(labelled=True)
-    app = CompareApp(settings, criteria, live.ledger, lambda *_: PARTS[0], lambda *_: b"", live.follower)
+    app = CompareApp(SETTINGS, criteria, live.ledger, lambda *_: PARTS[0], lambda *_: b"", live.follower)
     for part in PARTS:
         live.write(part)
     row = int(np.flatnonzero(PARTS[0].both)[0])
