@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from stream_infer.delivery.client_log import ClientLog
 from stream_infer.delivery.consumer_errors import Fences, meet
-from stream_infer.delivery.membership import Membership, NotAMember
+from stream_infer.delivery.membership import Assigned, Membership, NotAMember
 from stream_infer.delivery.reach import Reach
 from stream_infer.delivery.settings import Settings
 from stream_infer.log import get_logger
@@ -157,7 +157,7 @@ class Source:
         self._topic = topic
         self._intake = intake
         self._rebalances: Rebalances | None = None
-        self._assigned: set[int] = set()
+        self._assigned: Assigned[int] = Assigned()
         self._paused: set[int] = set()
         self._reach = Reach(topic)
         self._consumer: Any = None
@@ -200,7 +200,7 @@ class Source:
         """The live membership, for a transaction. Raises NotAMember."""
         if self._consumer is None:
             raise NotAMember("not connected")
-        return Membership.parse(self._consumer.consumer_group_metadata(), self._settings["group.id"])
+        return self._assigned.membership(self._consumer, self._settings["group.id"])
 
     def committed(self, partitions: Iterable[int], timeout_s: float) -> dict[int, Committed]:
         """Committed offsets, stable ones (in-doubt ones are waited for).
@@ -278,14 +278,15 @@ class Source:
         numbers = [tp.partition for tp in assigned]
         assign_paused(consumer, [(self._topic, p) for p in numbers], consumer.incremental_assign)
         self._intake.assigned(numbers)
-        self._assigned.update(numbers)
+        self._assigned.add(consumer, numbers)
         self._paused.difference_update(numbers)
         if numbers and self._rebalances is not None:
             self.pause(numbers)
             self._rebalances.assigned(numbers)
 
     def _on_revoke(self, consumer: Any, revoked: list[TopicPartition]) -> None:
-        self._release(consumer, [tp.partition for tp in revoked], lost=False)
+        numbers = [tp.partition for tp in revoked]
+        self._release(consumer, numbers, lost=self._assigned.lost(consumer, numbers))
 
     def _on_lost(self, consumer: Any, lost: list[TopicPartition]) -> None:
         self._release(consumer, [tp.partition for tp in lost], lost=True)
@@ -293,10 +294,10 @@ class Source:
     def _release(self, consumer: Any, numbers: list[int], *, lost: bool) -> None:
         self._intake.drop(numbers)
         try:
-            if self._rebalances is not None and not self._assigned.isdisjoint(numbers):
+            if self._rebalances is not None and not self._assigned.keys().isdisjoint(numbers):
                 self._rebalances.revoked(numbers, lost=lost)
         finally:
-            self._assigned.difference_update(numbers)
+            self._assigned.remove(numbers)
             self._paused.difference_update(numbers)
             self._intake.released(numbers)
             consumer.incremental_unassign([TopicPartition(self._topic, p) for p in numbers])

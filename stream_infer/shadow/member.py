@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from stream_infer.delivery.client_log import ClientLog
 from stream_infer.delivery.consumer_errors import Fences, meet
-from stream_infer.delivery.membership import Membership, NotAMember
+from stream_infer.delivery.membership import Assigned, Membership, NotAMember
 from stream_infer.delivery.reach import Reach
 from stream_infer.delivery.settings import Settings
 from stream_infer.delivery.source import Rebalances, assign_paused, leave
@@ -60,7 +60,7 @@ class Member:
         self._topics = tuple(topics)
         self._eager = settings["group.protocol"] == "classic"
         self._rebalances: Rebalances | None = None
-        self._held: set[Place] = set()
+        self._held: Assigned[Place] = Assigned()
         self._paused: set[Place] = set()
         self._whole: set[int] = set()
         self._apart_since: float | None = None
@@ -106,7 +106,7 @@ class Member:
         """The live membership, for a transaction. Raises NotAMember."""
         if self._consumer is None:
             raise NotAMember("not connected")
-        return Membership.parse(self._consumer.consumer_group_metadata(), self._settings["group.id"])
+        return self._held.membership(self._consumer, self._settings["group.id"])
 
     def committed(self, partitions: Iterable[int], timeout_s: float) -> dict[Place, TopicPartition]:
         """Committed offsets of all topics, stable ones. Raises KafkaException on a time-out."""
@@ -179,7 +179,7 @@ class Member:
         assign_paused(
             consumer, sorted(places), consumer.assign if self._eager else consumer.incremental_assign
         )
-        self._held |= places
+        self._held.add(consumer, places)
         self._paused -= places
         self.pause(places)
         whole = {p for _, p in places if all((topic, p) in self._held for topic in self._topics)}
@@ -189,7 +189,8 @@ class Member:
             self._rebalances.assigned(fresh)
 
     def _on_revoke(self, consumer: Any, revoked: list[TopicPartition]) -> None:
-        self._release(consumer, revoked, lost=False)
+        places = [(tp.topic, tp.partition) for tp in revoked]
+        self._release(consumer, revoked, lost=self._held.lost(consumer, places))
 
     def _on_lost(self, consumer: Any, lost: list[TopicPartition]) -> None:
         self._release(consumer, lost, lost=True)
@@ -202,7 +203,7 @@ class Member:
                 self._rebalances.revoked(numbers, lost=lost)
         finally:
             self._whole.difference_update(numbers)
-            self._held -= places
+            self._held.remove(places)
             self._paused -= places
             if self._eager:
                 consumer.unassign()

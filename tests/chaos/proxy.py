@@ -148,12 +148,16 @@ class Network:
         ]
         self._opened.set()
         await self._closing.wait()
-        for server in servers:
-            server.close()
+        for (
+            listener
+        ) in self._sockets.values():  # first, since a server that is closed drops what it just accepted
+            self._loop.remove_reader(listener)
         while tasks := await _begun_tasks():
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        for server in servers:
+            server.close()
 
     def _accept(self, node: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

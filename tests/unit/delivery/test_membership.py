@@ -7,7 +7,7 @@ from confluent_kafka import Consumer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_infer.delivery.membership import Membership, NotAMember
+from stream_infer.delivery.membership import Assigned, Membership, NotAMember
 
 
 def metadata(generation: int, group: str, member: str, instance: str = "") -> bytes:
@@ -47,6 +47,48 @@ def test_the_client_gives_unchecked_metadata_before_it_joined() -> None:
             Membership.parse(consumer.consumer_group_metadata(), "smd")
     finally:
         consumer.close()
+
+
+class Member:
+    """A consumer as far as its membership goes."""
+
+    def __init__(self, member: str) -> None:
+        self.member, self.generation = member, 1
+
+    def memberid(self) -> str | None:
+        return self.member or None
+
+    def consumer_group_metadata(self) -> bytes:
+        return metadata(self.generation, "smd", self.member)
+
+
+def test_what_a_member_keeps_through_generations_is_its_own() -> None:
+    consumer, assigned = Member("first"), Assigned[int]()
+    assigned.add(consumer, [0, 1])
+    consumer.generation = 5
+    assigned.add(consumer, [2])
+
+    assert assigned.membership(consumer, "smd").generation == 5
+    assert not assigned.lost(consumer, [0, 2])
+
+
+@pytest.mark.parametrize("expelled", ["", "second"], ids=["not back yet", "back as another"])
+def test_what_another_member_was_assigned_may_be_lost(expelled: str) -> None:
+    """A broker would take a commit of it: the membership is a live one."""
+    consumer, assigned = Member("first"), Assigned[int]()
+    assigned.add(consumer, [0, 1])
+    consumer.member = expelled
+    assigned.add(consumer, [2])
+
+    assert assigned.lost(consumer, [1])
+    assert not assigned.lost(consumer, [2])
+    with pytest.raises(NotAMember):
+        assigned.membership(consumer, "smd")
+    consumer.member = "second"
+    with pytest.raises(NotAMember, match="may be lost"):
+        assigned.membership(consumer, "smd")
+    assigned.remove([0, 1] if expelled else [0, 1, 2])
+    assert assigned.membership(consumer, "smd").member == "second"
 
 
 @given(st.binary(max_size=80))
