@@ -18,6 +18,9 @@ pytestmark = pytest.mark.kafka
 Deploy = Callable[..., Deployment]
 ARMED = {"CHAOS_PATCHES": f"{arm.__module__}:{arm.__name__}"}
 
+UNDONE = [f"flush.before=undone@{count}" for count in (5, 10, 20, 40)]
+"""Several: the abort that follows is refused (INVALID_TXN_STATE) where the brokers have not finished the last one."""
+
 
 def test_every_point_is_reached(deploy: Deploy, rows: Rows) -> None:
     """One worker that restores, works, gives partitions to a second one, is undone, and is lost while it sleeps."""
@@ -29,7 +32,7 @@ def test_every_point_is_reached(deploy: Deploy, rows: Rows) -> None:
     log = deployment.folder / "reached"
     variables = {
         **ARMED,
-        "CHAOS_FAILPOINTS": ",".join([*(f"{point}=note" for point in POINTS), "flush.before=undone@5"]),
+        "CHAOS_FAILPOINTS": ",".join([*(f"{point}=note" for point in POINTS), *UNDONE]),
         "CHAOS_FAILPOINTS_LOG": str(log),
     }
     first = ChaosWorker(deployment.config, deployment.folder / "first.log", variables)
