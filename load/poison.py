@@ -16,9 +16,9 @@ from load.processes import Strangers
 from load.stand import Stand
 from load.topics import Record, fill, records
 
-__all__ = ["POISON", "SHARES", "poison"]
+__all__ = ["POISON", "poison"]
 
-SHARES = (0.0, 0.01, 0.1)
+_SHARES = (0.0, 0.01, 0.1)
 
 POISON: tuple[bytes | None, ...] = (
     None,
@@ -41,7 +41,7 @@ def poison(stand: Stand, plan: Plan) -> Iterator[Measurement]:
     """Drain without poison, and with each share of it: what records that cannot be decoded cost."""
     for _ in range(plan.repeats):
         clean_us = 0.0
-        for share in SHARES:
+        for share in _SHARES:
             figures, strangers = _drained(stand, plan, share)
             spent_us = figures["cpu_us_per_event"]
             clean_us = clean_us or spent_us

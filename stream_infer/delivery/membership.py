@@ -5,9 +5,9 @@ member and instance, each ended by a zero byte. Before the group is joined, and 
 ``assign()``, the generation is -1 and the member empty, and a broker takes exactly that for "no check wanted": a
 zombie could commit. So such metadata never reaches a transaction.
 
-Nor does it check whose a partition is. A process that was expelled joins again as another member. What it held before
-may be another's by then, who has committed more; but where this happens within a rebalance, the client revokes it as
-if it had been ours until now, under the new membership (librdkafka #5604). Only the member's id tells: it is new.
+Nor does a broker check whose a partition is. A process that was expelled joins again as another member. What it held
+before may be another's by then, who has committed more; but where this happens within a rebalance, the client revokes
+it as if it had been ours until now, under the new membership (librdkafka #5604). Only the member's id tells: it is new.
 """
 
 from __future__ import annotations
