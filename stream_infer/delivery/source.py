@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _LOG = get_logger(__name__)
-_LEAVE_S, _LEAVE_STEP_S = 2.0, 0.01
+_LEAVE_S, _LEAVE_STEP_S = 3.0, 0.01
 _STAMP = itemgetter(1)  # of what kind of time, and the time
 
 
@@ -324,13 +324,17 @@ def assign_paused(
 def leave(consumer: Any, settings: Settings, serve: Callable[[], None]) -> None:
     """Leave the group before the consumer is closed, so that others get its partitions at once.
 
-    To close is enough, but for a member with an instance id: the group would wait for it until its session ends.
-    ``serve`` is called while the last partitions are given up.
+    To close is enough, but for a member with an instance id: the group would wait for it until its session ends. So it
+    would for one whose join is under way, which cannot leave: it has no member id until the join is answered.
+    ``serve`` is called meanwhile, and while the last partitions are given up.
     """
     if settings["group.protocol"] != "classic" or not settings.get("group.instance.id"):
         return
     deadline = time.monotonic() + _LEAVE_S
     with suppress(KafkaException):
+        while not consumer.memberid() and time.monotonic() < deadline:
+            serve()
+            time.sleep(_LEAVE_STEP_S)
         consumer.unsubscribe()
         while consumer.memberid() and time.monotonic() < deadline:
             serve()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import Any, Literal
 
 import pytest
 from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from stream_infer.delivery.message_intake import MessageIntake
 from stream_infer.delivery.settings import consumer_settings
@@ -119,6 +121,25 @@ def test_what_is_withdrawn_in_a_rebalance_takes_no_offset_back(
     deployment.wait_committed()
 
     assert len(deployment.outcome().scored) == one_batch["max_events"]
+
+
+def test_who_is_stopped_while_it_joins_leaves_all_the_same(
+    network: Network, behind: Callable[..., Deployment]
+) -> None:
+    """Else the group would wait for it until its session ends: without its id, which comes last, it cannot leave."""
+    topic, group = behind("classic").topic, uuid.uuid4().hex
+    answer = network.add(Hold(Match((Api.JOIN_GROUP,)), response=True))
+    settings = consumer_settings({"bootstrap.servers": network.servers}, {}, group, "classic", slot="0")
+    source = Source(settings, topic, MessageIntake(BatchLimits(1_000, 1_000_000)))
+    source.open(Taken())
+    answer.wait_taken(_WITHIN_S)
+    later = threading.Timer(0.5, answer.release)
+    later.start()
+    source.close()
+    later.join()
+
+    admin = AdminClient({"bootstrap.servers": network.servers})
+    assert not admin.describe_consumer_groups([group])[group].result(_WITHIN_S).members
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
