@@ -22,11 +22,12 @@ RUN groupadd --gid 10001 stream-infer \
     && install -d -o stream-infer -g stream-infer /var/cache/stream-infer
 COPY --from=build /opt/stream-infer /opt/stream-infer
 # Kernels are compiled for the processor at hand when a worker first starts, and kept in the one writable folder:
-# mount a volume there, and the next container starts faster.
+# mount a volume there, and the next container starts faster. There a shadow remembers, too, how often it died.
 ENV PATH=/opt/stream-infer/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    NUMBA_CACHE_DIR=/var/cache/stream-infer
+    NUMBA_CACHE_DIR=/var/cache/stream-infer \
+    XDG_CACHE_HOME=/var/cache
 # By number, so that an orchestrator can see that it is not root.
 USER 10001:10001
 EXPOSE 8080

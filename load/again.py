@@ -1,13 +1,17 @@
-"""Start a command, kill it after some seconds or see it end, and again as an orchestrator would, until SIGTERM.
+"""Start a command, kill it some seconds after it began or see it end, and again as an orchestrator would, to SIGTERM.
 
 python -m load.again SECONDS ORCHESTRATOR COMMAND…
 
-A process of its own, so that what is measured beside it does not pay for it. The command must not run so long that its
-orchestrator would forget how often it died: ten seconds with Docker, ten minutes with the kubelet.
+A shadow that says that it waits before it starts has not begun. This is a process of its own, so that what is measured
+beside it does not pay for it. The command must not run so long that its orchestrator would forget how often it died:
+ten seconds with Docker, ten minutes with the kubelet.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import select
 import signal
 import subprocess
 import sys
@@ -16,6 +20,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, repeat
 
 __all__ = ["PAUSES", "again"]
+
+_WAITS = re.compile(rb" wait_s=([\d.]+)")
 
 
 def again(
@@ -26,14 +32,25 @@ def again(
 ) -> None:
     """Returns after as many starts as there are pauses."""
     for pause_s in pauses:
-        with subprocess.Popen(command) as process:
+        with subprocess.Popen(command, stderr=subprocess.PIPE, bufsize=0) as process:
+            assert process.stderr is not None
             try:
-                process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                pass
+                _follow(process.stderr.fileno(), seconds)
             finally:
                 process.kill()
         rest(pause_s)
+
+
+def _follow(said: int, seconds: float) -> None:
+    """Pass on what a process says, until it ends or has run for so long, its own wait not counted."""
+    deadline = time.monotonic() + seconds
+    while select.select([said], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        text = os.read(said, 65_536)
+        if not text:
+            return
+        sys.stderr.buffer.write(text)
+        sys.stderr.buffer.flush()
+        deadline += sum(map(float, _WAITS.findall(text)))
 
 
 def _doubled(first_s: float, most_s: float) -> Iterator[float]:

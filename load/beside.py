@@ -2,10 +2,11 @@
 
 One worker runs through; a shadow comes and goes beside it, so that both kinds of turns are as alike as can be, and the
 spread of the turns says what a difference is worth. Before the first turn the worker has a minute, in which its
-broker compiles itself. A turn beside a shadow that dies begins with its first start, when the pauses before restarts
-are shortest. Brokers and worker share their cores with the load, as they must on a small machine; the shadow is on the
-same cores, where its ``shadow.priority`` keeps it back, or on others. Each misery is also what is beside while a full
-topic is worked off.
+broker compiles itself. A turn beside a shadow that crash-loops begins when it has died so often that it waits by
+itself: from then on it starts once in each of its own pauses, so a turn should be a whole number of them. Where nothing
+waits by itself, the turn begins with the first start, when the pauses of an orchestrator are shortest. Brokers and
+worker share their cores with the load, as they must on a small machine; the shadow is on the same cores, where its
+``shadow.priority`` keeps it back, or on others. Each misery is also what is beside while a full topic is worked off.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ from load.processes import Strangers
 from load.rivals import start, wait_ready
 from load.stand import Run, Stand
 
-__all__ = ["DYING", "MISERIES", "Beside", "Turn", "apart", "beside"]
+__all__ = ["CRASHING", "DYING", "MISERIES", "Beside", "Turn", "apart", "beside"]
 
 _WARM_S = 60.0
 _SETTLE_S = 1.5
 _SETUP_S = 10.0
 _CRASH_S = 5.0
+CRASHING = "crash-looping"
 _BALLOON = """
 from stream_infer.priority import give_way
 give_way("idle")
@@ -74,12 +76,13 @@ class Turn:
 class Beside:
     """The turns of a misery, and events a second of drains, alone and beside.
 
-    ``orchestrator``: whose pauses a shadow that dies had before its restarts (again.py), None of one that does not die.
-    ``strangers``: CPU share of others.
+    ``orchestrator``: whose pauses what dies had before its restarts (again.py), ``own_pause_s``: its own
+    (``shadow.restart_pause_s``); None where there were none. ``strangers``: CPU share of others.
     """
 
     misery: str
     orchestrator: str | None
+    own_pause_s: float | None
     rate: float
     strangers: float
     turns: Sequence[Turn]
@@ -119,6 +122,7 @@ def beside(
     stand: Stand,
     misery: str,
     orchestrator: str,
+    own_pause_s: float,
     rate: float,
     seconds: float,
     pairs: int,
@@ -130,13 +134,14 @@ def beside(
         stand.candidate()
 
     def misery_of(topic: str) -> AbstractContextManager[None]:
-        return MISERIES[misery](_Scene(stand, topic, candidate, orchestrator))
+        return MISERIES[misery](_Scene(stand, topic, candidate, orchestrator, own_pause_s))
 
     topic = stand.topic("worker")
     worker = start(stand, "worker", topic)
     wait_ready(stand, worker, topic)
     turns = _Turns(misery_of, seconds, lambda: (stand.broker_cpu_s() or 0.0, worker.cpu_s()))
-    longest_s = _WARM_S + pairs * (2 * (seconds + _SETTLE_S) + _SETUP_S)
+    dying_s = 2 * _CRASH_S if misery == CRASHING and own_pause_s else 0.0
+    longest_s = _WARM_S + pairs * (2 * (seconds + _SETTLE_S) + _SETUP_S + dying_s)
     strangers = Strangers()
     with turns.run(topic):
         course = course_of(stand, topic, rate, longest_s)
@@ -149,7 +154,8 @@ def beside(
             together = drain(stand, "worker", drain_events, beside=misery_of).events_per_second
             drains.append((alone, together))
     starter = orchestrator if misery in DYING else None
-    return Beside(misery, starter, rate, share, turns.measured(course), drains)
+    own_s = own_pause_s if misery == CRASHING else None
+    return Beside(misery, starter, own_s, rate, share, turns.measured(course), drains)
 
 
 @dataclass(frozen=True)
@@ -235,6 +241,7 @@ class _Scene:
     topic: str
     candidate: Path
     orchestrator: str
+    own_pause_s: float
 
     def shadow(self, *, before: Sequence[str] = (), **environment: str) -> Run:
         return self.stand.shadow(self.topic, self.candidate, before=before, **environment)
@@ -255,7 +262,9 @@ def _well(scene: _Scene) -> Iterator[None]:
 @contextmanager
 def _crashing(scene: _Scene) -> Iterator[None]:
     """Killed some seconds after each start, about when it is ready."""
-    run = scene.shadow(before=scene.again())
+    run = scene.shadow(before=scene.again(), SHADOW__RESTART_PAUSE_S=str(scene.own_pause_s))
+    if scene.own_pause_s > _CRASH_S:  # else it never has to wait
+        run.wait_says(" wait_s=")
     yield
     run.stop()
 
@@ -298,7 +307,7 @@ def _spinning(scene: _Scene) -> Iterator[None]:
 
 MISERIES: dict[str, Callable[[_Scene], AbstractContextManager[None]]] = {
     "well": _well,
-    "crash-looping": _crashing,
+    CRASHING: _crashing,
     "hanging": _hanging,
     "10x slower": _slow,
     "out of memory": _leaking,
@@ -306,5 +315,5 @@ MISERIES: dict[str, Callable[[_Scene], AbstractContextManager[None]]] = {
 }
 """What may be the matter with a shadow; the last is no shadow, for comparison."""
 
-DYING = frozenset({"crash-looping", "out of memory"})
+DYING = frozenset({CRASHING, "out of memory"})
 """In which of them something dies and is started again."""

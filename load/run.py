@@ -75,6 +75,15 @@ class Run:
                 raise RuntimeError(f"{self.name} is not ready:\n{self.text()[-3000:]}")
             time.sleep(0.05)
 
+    def wait_says(self, text: str) -> None:
+        """Wait until this is in its log."""
+        deadline = time.monotonic() + _READY_S
+        while text not in self.text():
+            self.check()
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} does not say {text}:\n{self.text()[-3000:]}")
+            time.sleep(0.05)
+
     def facts(self) -> dict[str, Any]:
         """What a worker's /status says of it; empty while there is none. Raises RuntimeError when it has ended."""
         self.check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,12 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from load.again import PAUSES
-from load.beside import DYING, MISERIES, Beside, apart, beside
+from load.beside import CRASHING, DYING, MISERIES, Beside, apart, beside
 from load.planted import CASES, Equal, Planted, equal_runs, planted, scored_pairs
 from load.report import surroundings
 from load.scenarios import warm_broker
 from load.shadow import paired
 from load.stand import Stand
+from stream_infer.config.shadow import Shadow
 
 __all__ = ["beside_command", "shadow_command", "verdicts_command"]
 
@@ -81,7 +83,8 @@ def verdicts_command(data: Path, cases: tuple[str, ...], runs: int, alpha: float
 @click.option(
     "--seconds",
     type=float,
-    help="Length of each turn. [default: 5, or 45 where something dies and is started again]",
+    help="Length of each turn; beside one that crash-loops a multiple of its own pause. [default: 5; where something "
+    "dies and is started again 45, or the next multiple]",
 )
 @click.option("--pairs", default=5, show_default=True, help="Turns alone, and as many beside.")
 @click.option("--drain-events", default=0, show_default=True, help="Work off so many, too, alone and beside.")
@@ -93,12 +96,26 @@ def verdicts_command(data: Path, cases: tuple[str, ...], runs: int, alpha: float
     show_default=True,
     help="How long what died stays away. kubernetes: at once, then 10, 20, 40 … 300 s; docker: 0.1, 0.2, 0.4 … 60 s.",
 )
+@click.option(
+    "--own-pause",
+    "own_pause_s",
+    type=click.FloatRange(0, 3600),
+    default=Shadow.model_fields["restart_pause_s"].default,
+    show_default=True,
+    help="shadow.restart_pause_s of one that crash-loops: how long it waits by itself; 0: not at all.",
+)
 @click.option("--apart", "is_apart", is_flag=True, help="Shadows on cores of their own (Linux, taskset).")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("load/results/beside.json"), show_default=True
 )
 def beside_command(
-    miseries: tuple[str, ...], seconds: float | None, out: Path, *, is_apart: bool, **plan: Any
+    miseries: tuple[str, ...],
+    seconds: float | None,
+    own_pause_s: float,
+    out: Path,
+    *,
+    is_apart: bool,
+    **plan: Any,
 ) -> None:
     """Measure the worker alone and beside a shadow in misery, in turns."""
     others = apart() if is_apart else ()
@@ -108,10 +125,18 @@ def beside_command(
         found = []
         for misery in miseries or tuple(MISERIES):
             _say(f"beside a shadow: {misery}")
-            turn_s = seconds or (_DYING_TURN_S if misery in DYING else _TURN_S)
-            found.append(beside(stand, misery, seconds=turn_s, **plan))
+            turn_s = seconds or _turn_s(misery, own_pause_s)
+            found.append(beside(stand, misery, seconds=turn_s, own_pause_s=own_pause_s, **plan))
             _show_beside(found[-1])
             _write(out, {"apart": is_apart, "beside": [asdict(one) for one in found]})
+
+
+def _turn_s(misery: str, own_pause_s: float) -> float:
+    if misery not in DYING:
+        return _TURN_S
+    if misery != CRASHING or not own_pause_s:
+        return _DYING_TURN_S
+    return math.ceil(_DYING_TURN_S / own_pause_s) * own_pause_s
 
 
 def _show_planted(found: Sequence[Planted], equal: Equal) -> None:
@@ -131,6 +156,8 @@ def _show_planted(found: Sequence[Planted], equal: Equal) -> None:
 def _show_beside(one: Beside) -> None:
     """Medians of the turns and their spread."""
     pauses = f", pauses before restarts: {one.orchestrator}" if one.orchestrator else ""
+    if one.own_pause_s is not None:
+        pauses += f", its own: {one.own_pause_s:g} s"
     turns = len(one.values("p99_ms", beside=True))
     title = f"{one.misery}{pauses}; {turns} turns each, others took {one.strangers:.0%}"
     table = Table("", "alone", "beside", "change", title=title)

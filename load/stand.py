@@ -138,8 +138,12 @@ class Stand:
     def shadow(
         self, topic: str, candidate: Path, *options: str, before: Sequence[str] = (), **environment: str
     ) -> Run:
-        """Start a shadow of a topic's worker; settings as SECTION__KEY=value. ``before``: a command to start it by."""
-        own = {"SHADOW__MODEL": str(candidate), "SHADOW__PORT": "0", **environment}
+        """Start a shadow of a topic's worker; settings as SECTION__KEY=value. ``before``: a command to start it by.
+
+        It starts at once, however often it was killed, unless the settings say otherwise.
+        """
+        usual = {"SHADOW__MODEL": str(candidate), "SHADOW__PORT": "0", "SHADOW__RESTART_PAUSE_S": "0"}
+        own = {**usual, **environment}
         prefixed = {f"STREAM_INFER__{name}": value for name, value in own.items()}
         if topic not in self._shadowed:
             self.call("topics", "create", "-c", self._config(topic), **prefixed)

@@ -18,14 +18,13 @@ from stream_infer.avro.source import SchemaSource
 from stream_infer.build.events import own_schema_id, schemas_of, scored_schemas_of
 from stream_infer.build.kernels import compiling
 from stream_infer.build.model import Followed, ModelAtHand, model_of, version_of
+from stream_infer.build.shadow_config import shadow_config
 from stream_infer.build.worker import Assembly
 from stream_infer.config import Config
-from stream_infer.config.model import ModelSettings
 from stream_infer.config.shadow import place
 from stream_infer.delivery.delivery import Delivery
 from stream_infer.delivery.settings import reader_settings
 from stream_infer.delivery.source import BatchLimits
-from stream_infer.errors import ConfigError
 from stream_infer.models.manifest import Manifest
 from stream_infer.pace import CommitPace
 from stream_infer.records import Batch, Columns, Scores
@@ -45,52 +44,13 @@ from stream_infer.shadow.waiting import Waiting
 from stream_infer.stages import Publisher
 from stream_infer.warm import Encode
 
-__all__ = ["Backtest", "Told", "backtest_config", "build", "shadow_config", "span_of"]
+__all__ = ["Backtest", "Told", "backtest_config", "build", "span_of"]
 
 _LONG_INTERVALS = 2
 """An event whose result has not come for so many intervals is asked about: what is on its way comes within one."""
 
 Told = Callable[[int, int], None]
 """Hears how many events of a range are passed, and how many comparisons are committed."""
-
-
-def shadow_config(config: Config) -> Config:
-    """The settings of the worker that a shadow is: its own name, model, state and port. Raises ConfigError."""
-    shadow = config.shadow
-    if not shadow.is_set:
-        raise ConfigError(
-            "neither shadow.model nor shadow.source is set: name the candidate's folder, made by `stream-infer train`, "
-            "or a model and an alias, in section [shadow]"
-        )
-    if shadow.id == config.app.id:
-        raise ConfigError(f"shadow.id = {shadow.id} is the worker's own app.id: give the shadow another")
-    return config.model_copy(
-        update={
-            "app": config.app.model_copy(update={"id": shadow.id}),
-            "state": config.state.model_copy(update={"topic": shadow.state_topic}),
-            "model": _candidate_of(config),
-            "control": config.control.model_copy(update={"port": shadow.port}),
-        }
-    )
-
-
-def _candidate_of(config: Config) -> ModelSettings:
-    """The candidate: in the registry of the worker's model, where it is followed.
-
-    How often it judges otherwise is what a comparison is to find out, so no version is refused for that. It runs in the
-    shadow's own process: the worker's server has the worker's model.
-    """
-    shadow = config.shadow
-    own = {
-        "path": shadow.model,
-        "source": shadow.source,
-        "sha256": None,
-        "device": shadow.device,
-        "threads": shadow.threads,
-        "max_flips": 1.0,
-        "server_url": None,
-    }
-    return config.model.model_copy(update=own)
 
 
 def backtest_config(config: Config, start: str, end: str | None, topic: str | None) -> Config:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import signal
+import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from stream_infer.cache import cache_dir
 from stream_infer.cli.options import config_option, load_config
 from stream_infer.cli.progress import progress
 from stream_infer.errors import BrokerError
-from stream_infer.log import get_logger
+from stream_infer.log import configure, get_logger
 from stream_infer.memory import share_arenas
 from stream_infer.priority import give_way
+from stream_infer.shadow.restarts import Restarts
 
 if TYPE_CHECKING:
     from stream_infer.config import Config
@@ -42,35 +48,53 @@ def command(
 
     Writes a comparison for each event of the worker's. It has its own process, group, state and control port
     (shadow.port), follows the worker's results, and cannot slow it: it only reads, and computes where nobody else
-    would (shadow.priority). Without --from it runs until it is stopped, as `run` does.
+    would (shadow.priority). Without --from it runs until it is stopped, as `run` does; one that dies again and again
+    waits before it starts (shadow.restart_pause_s).
 
     With --from it is a backtest over what the worker did: it fills its windows with the events before, compares all
     events of the range, and ends. Killed and started with the same options it goes on where it was.
     """
     if start is None and (end or rate or topic):
         raise click.UsageError("--to, --rate and --topic go with --from.")
-    from stream_infer.log import configure  # noqa: PLC0415 - --help does without
+    from stream_infer.build.shadow_config import shadow_config  # noqa: PLC0415 - --help does without
 
     share_arenas()
     config = load_config(config_path)
-    give_way(config.shadow.priority)  # before the imports, which take a second at each start of one that dies
-    from stream_infer.build.shadow import shadow_config  # noqa: PLC0415
-
+    give_way(config.shadow.priority)  # before all that is costly
     configure(config.log.format, config.log.level)
-    shadow_config(config)  # says what is missing before anything is done
+    own = shadow_config(config)  # says what is missing before anything is done
     if start is None:
-        _follow(config, config_path)
+        _stop_at_once_on_signals()
+        with Restarts(_restarts_file(own), config.shadow.restart_pause_s).counted():
+            _follow(config, own, config_path)
     else:
         _go_over(config, config_path, (start, end), rate, topic)
     _LOG.info("stopped")
 
 
-def _follow(config: Config, path: Path) -> None:
-    from stream_infer.build.shadow import build, shadow_config  # noqa: PLC0415
+def _stop_at_once_on_signals() -> None:
+    """Let SIGTERM and SIGINT end a start, which has nothing in hand; a container's first process would ignore them."""
+
+    def stop(number: int, _frame: Any) -> None:
+        _LOG.info("stopped before it started", signal=signal.Signals(number).name)
+        sys.exit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+def _restarts_file(own: Config) -> Path:
+    """Of this shadow and this instance of it on this machine."""
+    told = [own.app.id, own.kafka.bootstrap_servers, own.delivery.slot, own.control.port]
+    return cache_dir() / "restarts" / hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def _follow(config: Config, own: Config, path: Path) -> None:
+    from stream_infer.build.shadow import build  # noqa: PLC0415 - it takes seconds, and may have to wait for its turn
     from stream_infer.checks import require  # noqa: PLC0415
     from stream_infer.cli.run import stop_on_signals  # noqa: PLC0415
 
-    require(shadow_config(config), path)
+    require(own, path)
     service = build(config)
     stop_on_signals(service)
     service.run()
@@ -79,7 +103,8 @@ def _follow(config: Config, path: Path) -> None:
 def _go_over(
     config: Config, path: Path, places: tuple[str, str | None], rate: float | None, topic: str | None
 ) -> None:
-    from stream_infer.build.shadow import Backtest, backtest_config, build, shadow_config, span_of  # noqa: PLC0415
+    from stream_infer.build.shadow import Backtest, backtest_config, build, span_of  # noqa: PLC0415
+    from stream_infer.build.shadow_config import shadow_config  # noqa: PLC0415
     from stream_infer.checks import require  # noqa: PLC0415
     from stream_infer.cli.run import stop_on_signals  # noqa: PLC0415
 

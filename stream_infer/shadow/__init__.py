@@ -11,6 +11,7 @@ outcomes.py  Outcomes: what the primary said of the rows of a batch
 start.py     where a shadow begins and ends
 draft.py     Draft: both sides of each row -> pairs
 publish.py   ComparisonPublisher: the stage that writes
+restarts.py  Restarts: one that dies again and again waits before it starts
 
 A shadow is a worker with another source and another publisher; loop, state, restore and delivery are the worker's.
 """

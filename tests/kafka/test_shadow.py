@@ -20,7 +20,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from stream_infer.avro import schemas as own_schemas
-from stream_infer.build.shadow import shadow_config
+from stream_infer.build.shadow_config import shadow_config
 from stream_infer.checks import require
 from stream_infer.config import load
 from stream_infer.data import sample_path

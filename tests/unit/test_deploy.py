@@ -198,7 +198,10 @@ def test_mounted_files_are_in_the_repository_and_read_only(config):
     (models,) = [mount["target"] for mount in mounts("worker") if mount["source"] == "./models"]
     assert config.model.path.is_relative_to(models)
     written = [mount for mount in SERVICES["worker"]["volumes"] if not mount.get("read_only")]
-    assert [mount["target"] for mount in written] == re.findall(r"NUMBA_CACHE_DIR=(\S+)", DOCKERFILE)
+    kernels, base = (
+        re.findall(rf"{name}=(\S+)", DOCKERFILE) for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")
+    )
+    assert [mount["target"] for mount in written] == kernels == [f"{base[0]}/stream-infer"]
     named = {
         m["source"] for one in SERVICES.values() for m in one.get("volumes", []) if m["type"] == "volume"
     }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stream_infer.build.shadow import shadow_config
+from stream_infer.build.shadow_config import shadow_config
 from stream_infer.config import parse
 from stream_infer.control import Metrics, Status
 from stream_infer.control.server import pages
@@ -124,6 +124,8 @@ def test_a_shadow_reads_the_workers_settings_and_gives_way() -> None:
     assert all(SHADOW_CONTAINER[name] == CONTAINER[name] for name in same)
     assert all(SHADOW_POD[name] == POD[name] for name in ("volumes", "securityContext"))
     assert own.control.port == SHADOW_CONTAINER["ports"][0]["containerPort"]
+    startup = SHADOW_CONTAINER["startupProbe"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] > 2 * own.shadow.restart_pause_s
     assert SHADOW_POD["terminationGracePeriodSeconds"] > own.delivery.drain_timeout_s + GRACE_S
 
 

@@ -32,3 +32,18 @@ def test_a_command_that_ends_and_one_that_does_not_are_started_once_a_pause(tmp_
 
     assert starts.read_text() == "xxx"
     assert rested == [1.0, 2.0, 4.0, 8.0]
+
+
+def test_time_that_a_command_waits_by_itself_does_not_count(tmp_path):
+    began = tmp_path / "began"
+    waits = f"""
+import pathlib, sys, time
+print("WARNING waits wait_s=3.5", file=sys.stderr, flush=True)
+time.sleep(3.5)
+pathlib.Path({str(began)!r}).touch()
+time.sleep(600)
+"""
+
+    again(3, iter([0.0]), [sys.executable, "-c", waits])
+
+    assert began.exists()
