@@ -51,6 +51,7 @@ state_topic = {shadow_state}
 start = "earliest"
 port = 0
 priority = "low"  # a demo is to end, also on a busy machine
+restart_pause_s = 0  # nor does it wait because the demo before was broken off
 
 [compare]
 topic = {compared}
