@@ -2,9 +2,10 @@
 
 bare    one session, its input already on the device and its output left there: the model alone
 stage   what the worker does with a batch: windows from the host in, errors on the host out
+other   the way that it does not take: on a GPU the batch in one run, on a CPU in parts on two lanes
 
-On a CPU both read the same memory, so that the code path can be tried without a GPU; the figures of interest are those
-of one.
+So both ways run wherever this is called, and what the lanes are worth is seen beside. The figures of interest are those
+of a GPU; on a CPU all read the same memory.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from stream_infer.models.artifact import MODEL
-from stream_infer.models.loading import load_model
+from stream_infer.models.buckets import part_of
+from stream_infer.models.loading import LoadedModel, load_model
+from stream_infer.models.onnx_lanes import Lanes
 from stream_infer.models.onnx_runtime import INPUT, OUTPUT
 from stream_infer.models.placement import Device, Placement
 
@@ -34,6 +38,8 @@ _PROVIDERS = {
     "tensorrt": ["TensorrtExecutionProvider", ("CUDAExecutionProvider", {"use_tf32": "0"})],
 }
 
+_Way = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
 
 @dataclass(frozen=True)
 class Timed:
@@ -42,6 +48,7 @@ class Timed:
     batch: int
     bare_per_s: float
     stage_per_s: float
+    other_per_s: float
     bare_p99_ms: float
     stage_p99_ms: float
 
@@ -54,11 +61,12 @@ class Timed:
 def compare(
     model: Path, device: Device, batches: Sequence[int] = BATCHES, seconds: float = 2.0
 ) -> list[Timed]:
-    """Time both with each size of batch, ``seconds`` each. Raises RuntimeError where their results differ."""
+    """Time all with each size of batch, ``seconds`` each. Raises RuntimeError where their results differ."""
     loaded = load_model(model, Placement(device, batch_max=max(batches)))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model / MODEL, options, providers=_PROVIDERS[device])
+    ways = (loaded.model.score, _other(loaded, session, device, max(batches)))
     random = np.random.default_rng(0)
     timed = []
     for batch in batches:
@@ -66,18 +74,14 @@ def compare(
         windows = random.standard_normal(shape).astype(np.float32)
         bare, outputs = _bare(session, device, windows)
         bare()
-        if not np.allclose(loaded.model.score(windows), outputs(), rtol=1e-4, atol=1e-4):
-            raise RuntimeError(f"the stage and the bare model differ on a batch of {batch}")
-        bare_s, stage_s = _in_turns((bare, lambda windows=windows: loaded.model.score(windows)), seconds)
-        timed.append(
-            Timed(
-                batch,
-                batch / float(np.median(bare_s)),
-                batch / float(np.median(stage_s)),
-                float(np.percentile(bare_s, 99)) * 1e3,
-                float(np.percentile(stage_s, 99)) * 1e3,
-            )
-        )
+        for way in ways:
+            if not np.allclose(way(windows), outputs(), rtol=1e-4, atol=1e-4):
+                raise RuntimeError(f"the stage and the bare model differ on a batch of {batch}")
+        calls = [partial(way, windows) for way in ways]
+        bare_s, stage_s, other_s = _in_turns((bare, *calls), seconds)
+        rates = (batch / float(np.median(took)) for took in (bare_s, stage_s, other_s))
+        slowest = (float(np.percentile(took, 99)) * 1e3 for took in (bare_s, stage_s))
+        timed.append(Timed(batch, *rates, *slowest))
     return timed
 
 
@@ -91,6 +95,18 @@ def summary(timed: Sequence[Timed]) -> str:
         f"{best_stage.stage_per_s / best_bare.bare_per_s:.0%} of it; "
         f"the stage adds {best_bare.added_p99_ms:.2f} ms at p99 to a batch of {best_bare.batch:,}"
     )
+
+
+def _other(loaded: LoadedModel, session: onnxruntime.InferenceSession, device: Device, most: int) -> _Way:
+    """The way from the host and back that the worker does not take on this device."""
+    if device == "cpu":
+        return Lanes(session, loaded.layout, part_of(most))
+
+    def in_one_run(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        errors: NDArray[np.float32] = session.run((OUTPUT,), {INPUT: windows})[0]
+        return errors
+
+    return in_one_run
 
 
 def _bare(

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from stream_infer.errors import ModelError, WorkerError
 from stream_infer.windows.layout import Layout
 
-__all__ = ["Model", "first_line", "warm_up_model"]
+__all__ = ["Model", "first_line", "lacks_memory", "warm_up_model"]
+
+# The arena of ONNX Runtime, on any device; CUDA and torch; cuBLAS and cuDNN.
+_NO_MEMORY = ("BFCArena", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
 
 
 class Model(Protocol):
@@ -60,3 +63,9 @@ def warm_up_model(model: Model, batch_sizes: tuple[int, ...]) -> float:
 def first_line(error: Exception) -> str:
     """What an engine says of a failure, without its stack."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether an engine failed for want of memory. Its bindings do not export the classes that they raise."""
+    words = str(error)
+    return any(word in words for word in _NO_MEMORY)

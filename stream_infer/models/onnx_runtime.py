@@ -10,7 +10,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from stream_infer.errors import ModelError
-from stream_infer.models.model import first_line
+from stream_infer.models.buckets import part_of
+from stream_infer.models.model import first_line, lacks_memory
+from stream_infer.models.onnx_lanes import Lanes
 from stream_infer.models.onnx_scan import scan
 from stream_infer.models.placement import ON_CPU, DeviceError, Placement
 from stream_infer.windows.layout import Layout
@@ -26,7 +28,6 @@ _PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 _FATAL_ONLY = 4  # ONNX Runtime prints what it also raises; the exception is enough
-_ARENA = "BFCArena"  # names the arena, of any device, in what ONNX Runtime raises when it is at its bound
 # As usual, but for the bound that goes in with it.
 _UNBOUND = {
     "arena_extend_strategy": -1,
@@ -43,7 +44,7 @@ class OverBoundError(Exception):
 class OnnxModel:
     """Scores windows with one ONNX Runtime session. ``open`` makes one from the bytes of a model file.
 
-    ``batch_max``: what the session takes at once; larger batches go through it in parts.
+    A batch is one run of it, or with ``lanes`` goes through them in parts: on a CPU that costs, on a GPU it overlaps.
     """
 
     def __init__(
@@ -51,12 +52,12 @@ class OnnxModel:
         session: onnxruntime.InferenceSession,
         identity: tuple[str, str],
         layout: Layout,
-        batch_max: int | None = None,
+        lanes: Lanes | None = None,
     ) -> None:
         self.session = session
         self.name, self.version = identity
         self.layout = layout
-        self._batch_max = batch_max
+        self._lanes = lanes
 
     @classmethod
     def open(
@@ -86,11 +87,18 @@ class OnnxModel:
                 "CUDA, cuDNN or TensorRT libraries cannot be loaded; install those that "
                 f'onnxruntime {onnxruntime.__version__} asks for, or set model.device = "cpu"'
             )
-        model = cls(
-            session, identity, layout, placement.batch_max if used == _PROVIDERS["tensorrt"] else None
-        )
+        model = cls(session, identity, layout)
         model.check()
-        return model
+        if placement.device == "cpu":
+            return model
+        lanes = Lanes(session, layout, part_of(placement.batch_max), locked=True)
+        try:
+            lanes.warm_up()
+        except Exception as error:
+            raise ModelError(
+                f"model {label}: cannot score on {placement.device}: {first_line(error)}"
+            ) from error
+        return cls(session, identity, layout, lanes)
 
     def check(self) -> None:
         """Raise ModelError unless the graph maps float32 windows (n, W, F) to float32 errors (n, T, F)."""
@@ -116,16 +124,12 @@ class OnnxModel:
 
     def score(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Windows (n, W, F) -> errors (n, T, F). Raises OverBoundError, and what ONNX Runtime raises."""
-        most = self._batch_max
-        if most is not None and len(windows) > most:
-            return np.concatenate([self._run(windows[at : at + most]) for at in range(0, len(windows), most)])
-        return self._run(windows)
-
-    def _run(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         try:
+            if self._lanes is not None:
+                return self._lanes(windows)
             errors: NDArray[np.float32] = self.session.run((OUTPUT,), {INPUT: windows})[0]
         except Exception as error:
-            if _ARENA in str(error):
+            if lacks_memory(error):
                 raise OverBoundError(
                     f"it wants more memory for {len(windows):,} windows than it may take beside its weights. Cure: "
                     "another model; or, if it is meant to, raise model.memory_bytes or lower batch.max_events"
@@ -179,11 +183,11 @@ def cuda_options(placement: Placement) -> dict[str, str]:
 
 
 def tensorrt_options(placement: Placement, layout: Layout) -> dict[str, str]:
-    """One engine for all batch sizes: without a profile each new size would build another, seconds long."""
-    shape = f"{layout.window}x{layout.features}"
+    """One engine for all buckets: without a profile each new size would build another, seconds long."""
+    part, shape = part_of(placement.batch_max), f"{layout.window}x{layout.features}"
     return {
         "trt_profile_min_shapes": f"{INPUT}:1x{shape}",
-        "trt_profile_opt_shapes": f"{INPUT}:{max(1, placement.batch_max // 2)}x{shape}",
-        "trt_profile_max_shapes": f"{INPUT}:{placement.batch_max}x{shape}",
+        "trt_profile_opt_shapes": f"{INPUT}:{part}x{shape}",
+        "trt_profile_max_shapes": f"{INPUT}:{part}x{shape}",
         "trt_max_workspace_size": str(placement.memory_bytes),
     }

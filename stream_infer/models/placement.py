@@ -56,7 +56,7 @@ class Placement:
     """Where and how a model runs.
 
     ``threads`` are those of one batch on the CPU: more help only models far larger than a forecast.
-    ``batch_max`` bounds the batch sizes that TensorRT builds its engine for. With ``fallback`` the next device is
+    ``batch_max`` is the largest batch to expect; a GPU is prepared for its parts. With ``fallback`` the next device is
     taken where this one cannot be used. With a ``server`` the model runs there. ``memory_bytes`` is the most that the
     model may take beside its weights: in its rehearsal, and with ONNX Runtime on the CPU in every call after that.
     """

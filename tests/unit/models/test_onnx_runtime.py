@@ -92,12 +92,12 @@ def test_a_device_that_is_not_there_names_the_cure(
 
 
 def test_what_a_gpu_is_told_keeps_precision_and_bounds_its_memory() -> None:
-    placement = Placement("tensorrt", batch_max=512, memory_bytes=1 << 30)
+    placement = Placement("tensorrt", batch_max=2_000, memory_bytes=1 << 30)
 
     assert cuda_options(placement) == {"use_tf32": "0", "gpu_mem_limit": "1073741824"}
     assert tensorrt_options(placement, layout_of(5, 3, 1)) == {
         "trt_profile_min_shapes": "windows:1x5x3",
-        "trt_profile_opt_shapes": "windows:256x5x3",
+        "trt_profile_opt_shapes": "windows:512x5x3",
         "trt_profile_max_shapes": "windows:512x5x3",
         "trt_max_workspace_size": "1073741824",
     }

@@ -8,6 +8,7 @@ import pytest
 
 from stream_infer.models.loading import open_artifact
 from stream_infer.models.model import Model
+from stream_infer.models.onnx_lanes import Lanes
 from stream_infer.models.onnx_runtime import OnnxModel
 from stream_infer.models.placement import ON_CPU
 from tests.runtimes import RuntimeContract, drawn_artifact
@@ -20,8 +21,8 @@ class TestOnnx(RuntimeContract):
         return lambda: open_artifact(drawn_artifact(), ON_CPU).model
 
 
-class TestOnnxInParts(RuntimeContract):
-    """TensorRT's engine takes batches up to a size; larger ones go through it in parts."""
+class TestOnnxInLanes(RuntimeContract):
+    """What a GPU does with a batch, but for the device: parts in buckets, on two lanes."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -29,6 +30,8 @@ class TestOnnxInParts(RuntimeContract):
         def opened() -> Model:
             whole = open_artifact(drawn_artifact(), ON_CPU).model
             assert isinstance(whole, OnnxModel)
-            return OnnxModel(whole.session, ("contract", "1"), whole.layout, batch_max=100)
+            return OnnxModel(
+                whole.session, ("contract", "1"), whole.layout, Lanes(whole.session, whole.layout, 128)
+            )
 
         return opened
