@@ -11,8 +11,12 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["Buckets", "Record", "Recorded", "bucket_of", "cuda_graphs"]
+from stream_infer.log import get_logger
+from stream_infer.models.buckets import bucket_of
 
+__all__ = ["Buckets", "Record", "Recorded", "cuda_graphs"]
+
+_LOG = get_logger(__name__)
 _WARM_UP_RUNS = 3
 
 
@@ -32,34 +36,57 @@ class Buckets:
     """Runs a recorded program over windows in buckets: powers of two up to ``batch_max``.
 
     A batch takes the smallest bucket that holds it; what is left in the bucket from before is computed and thrown
-    away. A bucket is recorded when it is first asked for, which the worker's warm-up does. One thread at a time.
+    away. A bucket is recorded when it is first asked for, which the worker's warm-up does; where that lacks memory,
+    batches go in parts of less. ``locked``: to and from a GPU by page-locked memory, with one wait at the end of a
+    batch. One thread at a time.
     """
 
-    def __init__(self, record: Record, batch_max: int) -> None:
+    def __init__(self, record: Record, batch_max: int, *, locked: bool = False) -> None:
         self._record = record
         self._most = bucket_of(batch_max)
+        self._locked = locked
         self._recorded: dict[int, Recorded] = {}
         self._lock = threading.Lock()
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
         """Windows (n, W, F) in the host's memory -> errors, there too."""
         with self._lock:
-            return torch.cat([self._replayed(part) for part in windows.split(self._most)])
+            errors = self._replayed(windows)
+            if self._locked:
+                torch.cuda.current_stream().synchronize()
+            return torch.cat(errors)
 
-    def _replayed(self, windows: torch.Tensor) -> torch.Tensor:
-        count = len(windows)
-        size = bucket_of(count)
+    def _replayed(self, windows: torch.Tensor) -> list[torch.Tensor]:
+        """Errors of all parts; from a GPU they are only on their way, in the order of its stream."""
+        errors: list[torch.Tensor] = []
+        at = 0
+        while at < len(windows) or not errors:
+            part = windows[at : at + self._most]
+            recorded = self._recording(bucket_of(len(part)))
+            if recorded is not None:
+                errors.append(self._through(recorded, part))
+                at += len(part)
+        return errors
+
+    def _recording(self, size: int) -> Recorded | None:
+        """None where there is too little memory for it: buckets of its size are not tried again."""
         if size not in self._recorded:
-            self._recorded[size] = self._record(size)
-        recorded = self._recorded[size]
-        recorded.windows[:count].copy_(windows)
+            try:
+                self._recorded[size] = self._record(size)
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                self._most = size // 2
+                _LOG.warning("parts are smaller, for want of memory", part=self._most)
+                return None
+        return self._recorded[size]
+
+    def _through(self, recorded: Recorded, windows: torch.Tensor) -> torch.Tensor:
+        count = len(windows)
+        recorded.windows[:count].copy_(windows.pin_memory() if self._locked else windows, non_blocking=True)
         recorded.replay()
-        return recorded.errors[:count].to("cpu", copy=True)
-
-
-def bucket_of(count: int) -> int:
-    """The smallest power of two that is not less than ``count``."""
-    return 1 << max(0, count - 1).bit_length()
+        found = recorded.errors[:count]
+        return torch.empty(found.shape, pin_memory=self._locked).copy_(found, non_blocking=True)
 
 
 def cuda_graphs(program: Callable[[torch.Tensor], torch.Tensor], shape: tuple[int, int]) -> Record:

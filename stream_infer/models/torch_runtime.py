@@ -105,7 +105,7 @@ def _placed(module: torch.fx.GraphModule, layout: Layout, placement: Placement, 
             memory_share(placement.memory_bytes + weights_bytes, device_bytes)
         )
         record = cuda_graphs(torch.compile(module.cuda()), (layout.window, layout.features))
-        return Buckets(record, placement.batch_max)
+        return Buckets(record, placement.batch_max, locked=True)
     found = "has no CUDA device" if placement.device == "cuda" else "runs on cpu or cuda"
     raise DeviceError(
         f"model.device = {placement.device!r}: torch {torch.__version__} {found}; check the driver, "

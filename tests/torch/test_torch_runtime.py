@@ -28,7 +28,7 @@ from stream_infer.models.graph import build_graph  # noqa: E402
 from stream_infer.models.loading import load_model, open_artifact  # noqa: E402
 from stream_infer.models.model import Model  # noqa: E402
 from stream_infer.models.placement import ON_CPU, Placement  # noqa: E402
-from stream_infer.models.torch_graphs import Buckets, Recorded, bucket_of  # noqa: E402
+from stream_infer.models.torch_graphs import Buckets, Recorded  # noqa: E402
 from stream_infer.models.torch_program import unpack  # noqa: E402
 from stream_infer.models.torch_runtime import TorchModel, built, memory_share  # noqa: E402
 from stream_infer.windows.layout import Layout  # noqa: E402
@@ -143,8 +143,32 @@ def test_a_gpu_holds_two_models_at_once_and_no_more() -> None:
     assert memory_share(60 << 30, 80 << 30) == 1.0
 
 
-def test_buckets() -> None:
-    assert [bucket_of(count) for count in (1, 2, 3, 64, 65, 4096)] == [1, 2, 4, 64, 128, 4096]
+def test_a_bucket_that_lacks_memory_is_tried_once_and_batches_go_in_smaller_parts(artifact: Artifact) -> None:
+    module = built(unpack(artifact.model, "made"))
+    tried = []
+
+    def record(size: int) -> Recorded:
+        tried.append(size)
+        if size > 16:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        windows = torch.zeros((size, ROWS, FEATURES))
+        errors = module(windows)
+        return Recorded(windows, errors, lambda: errors.copy_(module(windows)))
+
+    model = TorchModel(Buckets(record, 100), "made", "1", SOURCE.manifest.layout)
+    for count in (100, 100, 7):
+        windows = some_windows(count)
+        np.testing.assert_allclose(model.score(windows), reference(windows), atol=1e-4, rtol=1e-4)
+    assert tried == [128, 64, 32, 16, 4, 8]
+
+
+def test_a_program_that_fits_in_no_bucket_says_so(artifact: Artifact) -> None:
+    def record(size: int) -> Recorded:
+        raise torch.OutOfMemoryError(f"CUDA out of memory for {size}")
+
+    model = TorchModel(Buckets(record, 8), "made", "1", SOURCE.manifest.layout)
+    with pytest.raises(torch.OutOfMemoryError, match=r"for 1$"):
+        model.score(some_windows(5))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
