@@ -95,8 +95,9 @@ class OnnxModel:
         try:
             lanes.warm_up()
         except Exception as error:
-            raise ModelError(
-                f"model {label}: cannot score on {placement.device}: {first_line(error)}"
+            raise DeviceError(
+                f"model.device = {placement.device!r}: model {label} cannot score there: {first_line(error)}; "
+                'see whether it lacks memory or libraries, or set model.device = "cpu"'
             ) from error
         return cls(session, identity, layout, lanes)
 

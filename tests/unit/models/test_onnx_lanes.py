@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from stream_infer.models import onnx_runtime
 from stream_infer.models.buckets import bucket_of, buckets_to, part_of
 from stream_infer.models.onnx_lanes import Lanes
 from stream_infer.models.onnx_runtime import OnnxModel, OverBoundError
-from stream_infer.models.placement import ON_CPU, Placement
+from stream_infer.models.placement import ON_CPU, DeviceError, Placement, first_usable
 from stream_infer.scorer import Scorer
 from stream_infer.windows.layout import Layout
 from stream_infer.windows.table import EntityTable
-from tests.unit.models.test_rehearsal import SMALL, by_batch, by_value
+from tests.unit.models.test_rehearsal import SMALL, by_batch, by_value, graph
 from tests.unit.windows.reference import columns_of, layout_of, profiles_of
 
 PART = 8
@@ -141,6 +142,49 @@ def test_a_model_that_cannot_score_at_all_does_not_warm_up() -> None:
 
     with pytest.raises(Exception, match="BFCArena"):
         Lanes(whole.session, LAYOUT, 64).warm_up()
+
+
+@pytest.fixture
+def gpu_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is done to open a model on a GPU is done, on the provider for the CPU."""
+    monkeypatch.setitem(onnx_runtime._PROVIDERS, "cuda", "CPUExecutionProvider")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate provider")
+@pytest.mark.usefixtures("gpu_is_the_cpu")
+def test_a_model_for_a_gpu_is_opened_with_warm_lanes(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        model = OnnxModel.open(squares(), ("small", "1"), LAYOUT, Placement("cuda", batch_max=2_000))
+
+    assert [record.message for record in caplog.records] == [
+        "memory not page-locked, copies to and from the GPU are slower",
+        "lanes warm",
+    ]
+    assert "512" in str(caplog.records[1].__dict__)
+    np.testing.assert_array_equal(model.score(some(1_999)), WHOLE.score(some(1_999)))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate provider")
+@pytest.mark.usefixtures("gpu_is_the_cpu")
+def test_where_a_gpu_cannot_score_the_next_device_may() -> None:
+    identity = ("unfit", "1")
+    with pytest.raises(DeviceError, match=r'cannot score there: .*model\.device = "cpu"'):
+        OnnxModel.open(uneven(), identity, LAYOUT, Placement("cuda"))
+
+    def opened(placement: Placement) -> OnnxModel:
+        return OnnxModel.open(uneven(), identity, LAYOUT, placement)
+
+    assert first_usable(Placement("cuda", fallback=True), opened)[1] == "cpu"
+
+
+def uneven() -> bytes:
+    """A graph that fails on each batch: it adds seven columns for each window to three."""
+    steps = [
+        helper.make_node("Shape", ["windows"], ["n"], start=0, end=1),
+        helper.make_node("Mul", ["n", "seven"], ["shape"]),
+        helper.make_node("ConstantOfShape", ["shape"], ["x"]),
+    ]
+    return graph(steps, numpy_helper.from_array(np.array([7], np.int64), "seven"))
 
 
 def lane_threads() -> set[threading.Thread]:
