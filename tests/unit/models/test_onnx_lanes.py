@@ -156,11 +156,8 @@ def test_a_model_for_a_gpu_is_opened_with_warm_lanes(caplog: pytest.LogCaptureFi
     with caplog.at_level("INFO"):
         model = OnnxModel.open(squares(), ("small", "1"), LAYOUT, Placement("cuda", batch_max=2_000))
 
-    assert [record.message for record in caplog.records] == [
-        "memory not page-locked, copies to and from the GPU are slower",
-        "lanes warm",
-    ]
-    assert "512" in str(caplog.records[1].__dict__)
+    assert caplog.records[-1].message == "lanes warm"
+    assert "512" in str(caplog.records[-1].__dict__)
     np.testing.assert_array_equal(model.score(some(1_999)), WHOLE.score(some(1_999)))
 
 
