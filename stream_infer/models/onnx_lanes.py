@@ -1,7 +1,7 @@
 """Batches in parts on two lanes of one ONNX Runtime session: while one part is computed, the next is copied.
 
 On a GPU each call of a session has a stream of its own, for its copy in, its kernels and its copy out; calls by two
-threads overlap as far as the device can. docs/decisions/0022-two-lanes-to-a-gpu.md has why it is done this way.
+threads overlap as far as the device can. docs/decisions/0023-two-lanes-to-a-gpu.md has why it is done this way.
 """
 
 from __future__ import annotations
