@@ -17,8 +17,10 @@ import time
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Response
-from fastapi.responses import JSONResponse
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from stream_infer.control.metrics import CONTENT_TYPE, Metrics
@@ -105,23 +107,19 @@ def listen(host: str, port: int) -> socket.socket:
     raise ControlError(f"control.host = {host}, control.port = {port}: cannot listen: {why}")
 
 
-def pages(status: Status, metrics: Metrics, alive_within_s: float) -> FastAPI:
+def pages(status: Status, metrics: Metrics, alive_within_s: float) -> Starlette:
     """Make the web application. It has the four pages, by GET, and nothing else."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
-    @app.get("/metrics")
-    async def _metrics() -> Response:
+    async def shown(_: Request) -> Response:
         return Response(metrics.exposition(), media_type=CONTENT_TYPE)
 
-    @app.get("/healthz")
-    async def _healthz() -> JSONResponse:
+    async def healthz(_: Request) -> Response:
         age_s = status.progress_age_s()
         alive = age_s <= alive_within_s
         content = {"alive": alive, "progress_age_s": round(age_s, 3), "within_s": alive_within_s}
         return JSONResponse(content, 200 if alive else 503)
 
-    @app.get("/readyz")
-    async def _readyz() -> JSONResponse:
+    async def readyz(_: Request) -> Response:
         snapshot = status.snapshot()
         components = {
             name: {"ok": component.ok, "detail": component.detail}
@@ -135,11 +133,11 @@ def pages(status: Status, metrics: Metrics, alive_within_s: float) -> FastAPI:
         }
         return JSONResponse(content, 503 if snapshot.not_ready else 200)
 
-    @app.get("/status")
-    async def _status() -> JSONResponse:
+    async def told(_: Request) -> Response:
         return JSONResponse(status.snapshot().as_dict())
 
-    return app
+    by_path = {"/metrics": shown, "/healthz": healthz, "/readyz": readyz, "/status": told}
+    return Starlette(routes=[Route(path, page, methods=["GET"]) for path, page in by_path.items()])
 
 
 class _BoundedConnection(H11Protocol):
