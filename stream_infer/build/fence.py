@@ -1,7 +1,7 @@
-"""Ends what a dead worker of the same slot left open, while the one in its place still loads.
+"""The producer of a worker with a slot, made while all else still loads.
 
 The open transaction of a dead worker hides all that is written behind it, by whomever, until its transactional id is
-asked for again; and a worker needs a second or two before it comes to that.
+asked for again. A worker needs a second or two to load, and a client half of one to find the coordinator.
 """
 
 from __future__ import annotations
@@ -14,25 +14,28 @@ from confluent_kafka import KafkaException
 from stream_infer.build.producer import producer_of
 from stream_infer.config import Config
 from stream_infer.delivery.delivery import Outbox
+from stream_infer.delivery.settings import linger_ms
 
 __all__ = ["fence"]
 
 
 @contextmanager
-def fence(config: Config) -> Iterator[None]:
-    """Ask for the slot's transactional id in the background; the worker's own producer asks again in any case.
+def fence(config: Config) -> Iterator[Outbox | None]:
+    """Ask for the slot's transactional id in the background, and give the producer that did, to be gone on with.
 
-    Nothing is raised: whatever is wrong is met again by those who say what.
+    Nothing is raised: whatever is wrong is met again by whoever goes on. Where the block fails it is closed.
     """
     delivery = config.delivery
     if delivery.mode != "exactly_once" or delivery.slot is None:
-        yield
+        yield None
         return
-    outbox = Outbox(producer_of(config, delivery.slot), delivery.transaction_timeout_ms / 1000)
+    settings = producer_of(config, delivery.slot, linger_ms(native=config.kafka.lane != "ordinary"))
+    outbox = Outbox(settings, delivery.transaction_timeout_ms / 1000)
     with suppress(KafkaException):
         outbox.open()
         outbox.producer.init_transactions(0)  # comes back at once, and goes on in the client's own threads
     try:
-        yield
-    finally:
+        yield outbox
+    except BaseException:
         outbox.close()
+        raise

@@ -23,7 +23,7 @@ from stream_infer.checkpoint import Checkpoint
 from stream_infer.config import Config
 from stream_infer.control import ControlServer, Metrics, Status
 from stream_infer.delivery.at_least_once import AtLeastOnce
-from stream_infer.delivery.delivery import Delivery
+from stream_infer.delivery.delivery import Delivery, Outbox
 from stream_infer.delivery.exactly_once import ExactlyOnce
 from stream_infer.delivery.settings import consumer_settings, reader_settings
 from stream_infer.delivery.source import BatchLimits, InputSource, Source
@@ -60,24 +60,32 @@ _READY_TIMEOUT_S = 60.0
 _STALLED_TRANSACTIONS = 3
 
 
-def build(config: Config) -> Service:
+def build(config: Config, early: Outbox | None = None) -> Service:
     """Make a worker of these settings. Loads the model and asks the registry, but does not touch Kafka yet.
+
+    ``early`` has the producer to go on with, where there is one already.
 
     Raises ConfigError, ModelError, RegistryError.
     """
     with compiling(config):
         model, followed = model_of(config.model)
         schemas = schemas_of(config)
-    return Assembly(config, model, followed, schemas).service()
+    return Assembly(config, model, followed, schemas, early).service()
 
 
 class Assembly:
     """The parts of one worker while they are put together. What a shadow has other parts for is a method."""
 
     def __init__(
-        self, config: Config, model: ModelAtHand, followed: Followed | None, schemas: SchemaSource
+        self,
+        config: Config,
+        model: ModelAtHand,
+        followed: Followed | None,
+        schemas: SchemaSource,
+        early: Outbox | None = None,
     ) -> None:
         loaded = model.loaded
+        self._early = early
         self.config = config
         self.model = model
         self.followed = followed
@@ -252,7 +260,7 @@ class Assembly:
         timeout_s = config.transaction_timeout_ms / 1000
         exactly_once = config.mode == "exactly_once"
         slot = (config.slot or uuid.uuid4().hex) if exactly_once else None
-        outbox = self.lane.outbox(producer_of(self.config, slot, self.linger_ms()), timeout_s)
+        outbox = self.lane.outbox(producer_of(self.config, slot, self.linger_ms()), timeout_s, self._early)
         if not exactly_once:
             return AtLeastOnce(outbox, lambda positions: self.source.commit(positions, self.attempts.note))
         return ExactlyOnce(

@@ -35,12 +35,12 @@ def command(config_path: Path) -> None:
     share_arenas()
     config = load_config(config_path)
     configure(config.log.format, config.log.level)
-    with fence(config):
+    with fence(config) as early:
         from stream_infer.build.worker import build  # noqa: PLC0415 - it takes a second, and nobody waits for us by now
         from stream_infer.checks import require  # noqa: PLC0415
 
         require(config, config_path)
-        service = build(config)
+        service = build(config, early)
     stop_on_signals(service)
     service.run()
     get_logger("stream_infer").info("stopped")

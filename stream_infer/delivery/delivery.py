@@ -141,11 +141,15 @@ class Delivery(Protocol):
 
 
 class Outbox:
-    """A producer with back-pressure: a full queue waits, bounded, instead of failing."""
+    """A producer with back-pressure: a full queue waits, bounded, instead of failing.
 
-    def __init__(self, settings: Settings, timeout_s: float) -> None:
+    ``early``: an open one, whose producer is taken over when this one is opened, if its settings are the same.
+    """
+
+    def __init__(self, settings: Settings, timeout_s: float, early: Outbox | None = None) -> None:
         self._settings = settings
         self._timeout_s = timeout_s
+        self._early = early
         self._log = ClientLog(_LOG)
         self._failed: list[tuple[Any, str]] = []
         self._abandoned: list[threading.Thread] = []
@@ -153,6 +157,12 @@ class Outbox:
 
     def open(self) -> None:
         """Make a new producer; the one before, if any, is forgotten with all it still holds."""
+        early, self._early = self._early, None
+        if early is not None:
+            if early._settings == self._settings:  # noqa: SLF001 - of the same class
+                self.producer, self._log, self._failed = early.producer, early._log, early._failed  # noqa: SLF001
+                return
+            early.close()
         # Of this producer alone: one before it may still be closing, and what it says then is of no concern.
         self._log, self._failed = ClientLog(_LOG), []
         on_delivery = partial(_note_failure, self._failed)

@@ -13,7 +13,7 @@ from stream_infer.delivery.native.library import Library
 from stream_infer.delivery.native.outbox import NativeOutbox
 from stream_infer.delivery.native.proof import prove
 from stream_infer.delivery.native.refusal import Refusal
-from stream_infer.delivery.settings import Settings
+from stream_infer.delivery.settings import Settings, linger_ms
 from stream_infer.delivery.source import BatchLimits, Intake
 from stream_infer.log import get_logger
 
@@ -41,12 +41,8 @@ class Lane:
 
     @property
     def linger_ms(self) -> int:
-        """How long the client should collect records for a request.
-
-        A flush of confluent-kafka cuts that short, a flush of the native lane waits for it; but there a batch is queued
-        in a tenth of a millisecond, so that one is enough.
-        """
-        return 5 if self.library is None else 1
+        """How long the client should collect records for a request."""
+        return linger_ms(native=self.library is not None)
 
     @classmethod
     def choose(cls, wanted: LaneName) -> Lane:
@@ -72,10 +68,10 @@ class Lane:
         """For a source."""
         return MessageIntake(limits) if self.library is None else NativeIntake(self.library, topic, limits)
 
-    def outbox(self, settings: Settings, timeout_s: float) -> Outbox:
-        """For a delivery."""
+    def outbox(self, settings: Settings, timeout_s: float, early: Outbox | None = None) -> Outbox:
+        """For a delivery; it goes on with what is ``early``."""
         return (
-            Outbox(settings, timeout_s)
+            Outbox(settings, timeout_s, early)
             if self.library is None
-            else NativeOutbox(self.library, settings, timeout_s)
+            else NativeOutbox(self.library, settings, timeout_s, early)
         )

@@ -13,6 +13,8 @@ import pytest
 from confluent_kafka import Producer
 
 from stream_infer.build.fence import fence
+from stream_infer.build.lane import lane_of
+from stream_infer.build.producer import producer_of
 from stream_infer.config import load
 from stream_infer.delivery.settings import producer_settings
 from tests.chaos.reader import offsets_of
@@ -90,7 +92,7 @@ def test_a_slot_is_given_back_at_once_and_left_at_once(deploy: Deploy, rows: Row
 
 
 def test_what_a_dead_worker_left_open_ends_while_its_successor_still_loads(deploy: Deploy) -> None:
-    """The brokers would end it after ten minutes."""
+    """The brokers would end it after ten minutes. The producer that ended it is the successor's own."""
     deployment = deploy(partitions=1, delivery={"slot": "0", "transaction_timeout_ms": 600_000})
     config, scored = load(deployment.config, {}), (f"{deployment.topic}.scored", 0)
     dead = Producer(producer_settings(config.kafka.client_settings(), {}, f"{deployment.app}-0", 600_000))
@@ -100,10 +102,24 @@ def test_what_a_dead_worker_left_open_ends_while_its_successor_still_loads(deplo
     assert dead.flush(60) == 0
     assert _stable(deployment, scored) == 0
     deadline = time.monotonic() + _LONGEST_S
-    with fence(config):
+    with fence(config) as early:
         while _stable(deployment, scored) == 0:
             assert time.monotonic() < deadline
             time.sleep(0.1)
+    assert early is not None
+    ended, producer, lane = _stable(deployment, scored), early.producer, lane_of(config)
+    outbox = lane.outbox(producer_of(config, "0", lane.linger_ms), 60.0, early)
+    outbox.open()
+    assert outbox.producer is producer
+    producer.init_transactions(60)
+    producer.begin_transaction()
+    outbox.write(scored[0], b"after it", None, scored[1])
+    outbox.flush()
+    producer.commit_transaction(60)
+    outbox.close()
+    while _stable(deployment, scored) == ended:  # the markers are written after the answer
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_the_first_of_two_with_the_same_slot_ends_and_says_why(deploy: Deploy) -> None:

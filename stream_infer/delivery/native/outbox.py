@@ -21,8 +21,10 @@ __all__ = ["NativeOutbox"]
 class NativeOutbox(Outbox):
     """An outbox that writes past confluent-kafka; transactions go on through its producer."""
 
-    def __init__(self, library: Library, settings: Settings, timeout_s: float) -> None:
-        super().__init__(settings, timeout_s)
+    def __init__(
+        self, library: Library, settings: Settings, timeout_s: float, early: Outbox | None = None
+    ) -> None:
+        super().__init__(settings, timeout_s, early)
         self._library = library
         self._sink: BatchProducer | None = None
 

@@ -131,6 +131,31 @@ def test_a_producer_is_given_up_without_waiting_for_what_it_holds(name: LaneName
     wait_until(lambda: thread_count() <= before + 2)
 
 
+@pytest.mark.parametrize("name", ["ordinary", "native"])
+def test_a_producer_that_is_there_already_is_taken_over_once_and_only_with_the_same_settings(
+    name: LaneName,
+) -> None:
+    settings: dict[str, object] = {"bootstrap.servers": "", "log_level": 0}
+    lane = Lane.choose(name)
+    early, other = Outbox(settings, 1.0), Outbox({**settings, "linger.ms": 7}, 1.0)
+    early.open()
+    other.open()
+    made = early.producer
+    outbox, apart = lane.outbox(settings, 1.0, early), lane.outbox(settings, 1.0, other)
+    outbox.open()
+    apart.open()
+    outbox.write("events", b"value", b"key", 0, [("name", b"value")])
+
+    assert outbox.producer is made
+    assert other.producer is None, "it was closed"
+    assert apart.producer is not None
+    outbox.close()
+    outbox.open()
+    assert outbox.producer is not made
+    outbox.close()
+    apart.close()
+
+
 def wait_until(true: Callable[[], bool]) -> None:
     """A client that takes long to close is left to a thread."""
     deadline = time.monotonic() + 60
