@@ -19,6 +19,7 @@ from typing import Any
 import stream_infer.build.worker as product
 from stream_infer.cli import main
 from stream_infer.config import Config
+from stream_infer.delivery.delivery import Outbox
 from stream_infer.service import Service
 from tests.chaos.manifest import Manifests
 
@@ -33,12 +34,12 @@ def run(arguments: Sequence[str]) -> None:
     main(list(arguments))
 
 
-def _patched(config: Config) -> Service:
+def _patched(config: Config, early: Outbox | None) -> Service:
     patches: list[Any] = []
     for name in filter(None, os.environ.get("CHAOS_PATCHES", "").split(",")):
         module, _, function = name.partition(":")
         patches.append(getattr(import_module(module), function))
-    service = _build(config)
+    service = _build(config, early)
     topic = os.environ.get("CHAOS_MANIFEST_TOPIC")
     if topic:
         Manifests(topic).install(service)
