@@ -23,9 +23,9 @@ POISON = Event(b"machine-1-2", b"\0\0\0\0\7", TRACE)
 
 @pytest.mark.parametrize("lane", ["ordinary", "native"])
 def test_the_lane_in_use_is_told(deploy: Deploy, rows: Rows, lane: str) -> None:
-    deployment = deploy(kafka={"lane": lane})
+    deployment = deploy()
     deployment.send(rows(300))
-    worker = deployment.start()
+    worker = deployment.start(KAFKA__LANE=lane)
     deployment.wait_committed()
 
     assert worker.status()["facts"]["lane"] == lane

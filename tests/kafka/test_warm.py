@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.program import PROGRAM, WARM_SETTINGS
 
 _BESIDE = """
@@ -31,7 +33,10 @@ print(json.dumps([parts, compiled()]))
 """
 
 
-def test_kernels_are_compiled_without_a_broker_and_a_registry(model: Path, tmp_path: Path) -> None:
+def test_kernels_are_compiled_without_a_broker_and_a_registry(
+    monkeypatch: pytest.MonkeyPatch, model: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STREAM_INFER__KAFKA__LANE", "native")
     worker_toml = tmp_path / "worker.toml"
     worker_toml.write_text(WARM_SETTINGS.format(model=model))
     done = subprocess.run(
