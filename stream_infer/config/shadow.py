@@ -78,7 +78,7 @@ class Shadow(Section):
     priority: Priority = "idle"
     """On a machine shared with the worker: `idle` computes only where nobody else would, `low` (niceness 19) gets a
     little of a full machine, too, `normal` competes with the worker."""
-    restart_pause_s: float = Field(default=60.0, ge=0, le=3600)
+    restart_pause_s: float = Field(default=300.0, ge=0, le=3600)
     """One that dies again and again starts twice at once and then once in so many seconds, whoever starts it: a start
     takes CPU from a worker on the same machine. Runs that are stopped do not count. 0: never waits."""
     port: int = Field(default=8081, ge=0, le=65_535)

@@ -102,15 +102,7 @@ def test_a_shadow_reads_the_workers_settings_and_gives_way() -> None:
     labels = WORKER["StatefulSet"]["spec"]["template"]["metadata"]["labels"]
     config = parse(SETTINGS, {e["name"]: e["value"] for e in SHADOW_CONTAINER["env"]}, Path("worker.toml"))
     own = shadow_config(config)
-    same = (
-        "image",
-        "envFrom",
-        "volumeMounts",
-        "securityContext",
-        "startupProbe",
-        "livenessProbe",
-        "readinessProbe",
-    )
+    same = ("image", "envFrom", "volumeMounts", "securityContext", "livenessProbe", "readinessProbe")
 
     assert SHADOW["PriorityClass"]["value"] < 0
     assert SHADOW["PriorityClass"]["preemptionPolicy"] == "Never"
