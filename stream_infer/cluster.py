@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
@@ -24,6 +24,7 @@ from stream_infer.log import escaped
 
 __all__ = ["Cluster", "Topic"]
 
+_LOOK_S = 0.02
 _MADE_S = 60.0
 """What busy brokers may take to make topics, and to tell each other of them."""
 
@@ -174,7 +175,8 @@ class Cluster:
         within_s = within_s or self._timeout_s
         deadline_s = time.monotonic() + within_s + 1
         while not future.done() and time.monotonic() < deadline_s:
-            self._admin.poll(0.02)
+            wait([future], _LOOK_S)
+            self._admin.poll(0)  # for complaints: answers come by another thread
             if len(self._complaints) > 1 and any("Authentication" in one for one in self._complaints):
                 # Trying again does not make a wrong password right.
                 raise self._unreachable(within_s)
