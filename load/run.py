@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,23 +66,11 @@ class Run:
 
     def wait_ready(self) -> None:
         """Wait until the worker says that it is ready."""
-        deadline = time.monotonic() + _READY_S
-        while True:
-            self.check()
-            if self._answers():
-                return
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name} is not ready:\n{self.text()[-3000:]}")
-            time.sleep(0.05)
+        self._wait(self._answers, "is not ready")
 
     def wait_says(self, text: str) -> None:
         """Wait until this is in its log."""
-        deadline = time.monotonic() + _READY_S
-        while text not in self.text():
-            self.check()
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name} does not say {text}:\n{self.text()[-3000:]}")
-            time.sleep(0.05)
+        self._wait(lambda: text in self.text(), f"does not say {text}")
 
     def facts(self) -> dict[str, Any]:
         """What a worker's /status says of it; empty while there is none. Raises RuntimeError when it has ended."""
@@ -141,6 +129,16 @@ class Run:
     def _port(self) -> str | None:
         port = _PORT.search(self.text())
         return port[1] if port else None
+
+    def _wait(self, until: Callable[[], bool], missing: str) -> None:
+        deadline = time.monotonic() + _READY_S
+        while True:
+            self.check()
+            if until():
+                return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} {missing}:\n{self.text()[-3000:]}")
+            time.sleep(0.05)
 
     def _answers(self) -> bool:
         port = self._port()
