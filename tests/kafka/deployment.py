@@ -419,9 +419,8 @@ class Deployment:
             del sections["registry"]
         if "source" in self.settings.get("model", {}):
             del sections["model"]["path"]
-        if (
-            "shadow" in self.settings
-        ):  # other tests have the machine to the full, and shadows are killed on purpose
+        if "shadow" in self.settings:
+            # Other tests have the machine to the full, and shadows are killed on purpose.
             sections["shadow"] = {"priority": "normal", "restart_pause_s": 0}
         for section, values in self.settings.items():
             sections.setdefault(section, {}).update(values)

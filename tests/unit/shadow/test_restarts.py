@@ -11,25 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_infer.shadow.restarts import Restarts
-from tests.program import PROGRAM
+from tests.program import PROGRAM, WARM_SETTINGS
 
 PAUSE_S = 60.0
 AN_EPOCH_S = 1_800_000_000.0
 SLACK_S = 1e-3  # of a float of epoch seconds
 
-SETTINGS = """
-[app]
-id = "worker"
-[kafka]
-bootstrap_servers = "127.0.0.1:1"
-[registry]
-url = "http://127.0.0.1:1"
-[input]
-topic = "events"
-entity = "entity_id"
-features = "features"
-[model]
-path = "model"
+SETTINGS = f"""{WARM_SETTINGS.format(model="model")}
 [shadow]
 model = "candidate"
 port = 0
