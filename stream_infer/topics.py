@@ -9,7 +9,7 @@ from stream_infer.cluster import Topic
 
 __all__ = ["GROUP_SETTINGS", "Plan", "Role", "faults"]
 
-GROUP_SETTINGS = {"consumer.session.timeout.ms": "3000", "consumer.heartbeat.interval.ms": "300"}
+GROUP_SETTINGS = {"consumer.session.timeout.ms": "3000", "consumer.heartbeat.interval.ms": "100"}
 """Of a group with the consumer protocol. Its session is the outage after a kill -9 (brokers have 45 s by default), its
 heartbeat is how long a partition that moves has no owner (5 s by default)."""
 
