@@ -174,7 +174,7 @@ class Delivery(Section):
 class BatchSettings(Section):
     """How many records go through the model together."""
 
-    max_events: int = Field(default=2000, ge=1, le=1_000_000)
+    max_events: int = Field(default=4000, ge=1, le=1_000_000)
     """A batch holds at most so many records."""
     max_bytes: int = Field(default=8_388_608, ge=1024, le=1_073_741_824)
     """A batch is cut when its payloads reach this size."""

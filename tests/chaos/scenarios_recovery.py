@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from stream_infer.config.sections import BatchSettings
 from tests.chaos.evidence import SCORED
 from tests.chaos.recovery import Watch, coordinator_wait_s
 from tests.chaos.rig import Rig
@@ -18,7 +19,7 @@ from tests.chaos.scenario import scenario
 __all__ = ["FAULTS"]
 
 _BROKER = "broker kill -9"
-_PRODUCT = {"batch": {"max_events": 2_000}, "state": {"flush_interval_s": 10.0}}
+_PRODUCT = {"batch": {"max_events": BatchSettings().max_events}, "state": {"flush_interval_s": 10.0}}
 _AS_SHIPPED: dict[str, Any] = {
     "rate": 1_000.0,
     "short_timeouts": False,

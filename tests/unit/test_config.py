@@ -46,7 +46,7 @@ def test_the_least_settings_have_these_defaults():
     assert config.state.topic == "smd.state"
     assert config.delivery.mode == "exactly_once"
     assert config.kafka.group_protocol == "consumer"
-    assert config.batch.max_events == 2000
+    assert config.batch.max_events == 4000
     assert config.batch.linger_ms == 0
     assert config.control.host == "127.0.0.1"
     assert config.input.start == "earliest"
