@@ -1,8 +1,9 @@
-"""What the brokers' logs say of the one fault of theirs that loses and doubles what they acknowledged."""
+"""What the brokers log during a run, and what that says of the one fault of theirs that loses and doubles events."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,13 @@ class BrokerLogs:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._began = {path: path.stat().st_size for path in folder.glob("*.log")}
+
+    def copy_to(self, folder: Path) -> None:
+        """Write what the brokers have logged since to files of the same names."""
+        for path in self._folder.glob("*.log"):
+            with path.open("rb") as log, (folder / path.name).open("wb") as copy:
+                log.seek(self._began.get(path, 0))
+                shutil.copyfileobj(log, copy)
 
     def markers_left_out(self) -> dict[str, int]:
         """Partitions without a leader that a transaction coordinator took for deleted, and how often (KAFKA-20734).

@@ -46,13 +46,14 @@ def run_scenario(
     """Run one scenario, check it, and write its report to the folder ``out``.
 
     ``options`` override those of the scenario. The folder of a run that failed, or of any if it is to ``keep`` them, is
-    put into ``out``: settings and logs.
+    put into ``out``: settings, and the logs of workers and brokers.
     """
     found = load_all()[name]
     whole = Options(seed, protocol, duration_s, **{**found.rig, **options})
     said = f"protocol={protocol} kafka={cluster.version} lane={whole.lane} duration={duration_s:g} s"
     say(f"{name} seed={seed} {said}")
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{name}-"))
+    broker_logs = cluster.logs()
     report = _run(found, cluster, model, folder, whole)
     say(f"  {report.line()}")
     if out is not None:
@@ -60,6 +61,7 @@ def run_scenario(
         stem = f"{name}-{protocol}-{seed}-{int(report.started_s)}"
         (out / f"{stem}.json").write_text(json.dumps(report.as_json(), indent=1), "utf-8")
         if keep or not report.passed:
+            broker_logs.copy_to(folder)
             shutil.copytree(folder, out / stem)
     shutil.rmtree(folder)
     return report

@@ -26,6 +26,19 @@ def test_left_out_markers_are_counted_by_partition_from_where_the_run_began(tmp_
     assert logs.markers_left_out() == {"__consumer_offsets-0": 1, "app.scored-2": 2, "app.state-1": 1}
 
 
+def test_lines_of_the_run_alone_are_copied(tmp_path: Path) -> None:
+    log, kept = tmp_path / "node-1.log", tmp_path / "kept"
+    log.write_text("before\n")
+    logs = BrokerLogs(tmp_path)
+    with log.open("a") as more:
+        more.write("during\n")
+    kept.mkdir()
+
+    logs.copy_to(kept)
+
+    assert (kept / "node-1.log").read_text() == "during\n"
+
+
 def test_brokers_that_left_out_nothing_are_not_blamed(tmp_path: Path) -> None:
     (tmp_path / "node-1.log").write_text("18:02:11.100 INFO [KafkaServer id=1] started\n")
 
