@@ -80,7 +80,7 @@ class Cluster:
             except KafkaException as failure:
                 if _code(failure) != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise BrokerError(f"topic {name}: {_words(failure)}") from None
-        configs = self._configs(list(found))
+        configs = self._configs(ResourceType.TOPIC, list(found))
         return {
             name: Topic(
                 name,
@@ -126,9 +126,15 @@ class Cluster:
         """Set topic settings, leaving all others as they are. Raises BrokerError."""
         self._set(ResourceType.TOPIC, name, config)
 
-    def configure_group(self, name: str, config: Mapping[str, str]) -> None:
-        """Set settings of a consumer group (KIP-848), which need not exist yet. Raises BrokerError."""
-        self._set(ResourceType.GROUP, name, config)
+    def configure_group(self, name: str, config: Mapping[str, str]) -> dict[str, str]:
+        """Set settings of a consumer group (KIP-848), which need not exist yet. Raises BrokerError.
+
+        Those that the brokers are too old to know are left out; the others are returned.
+        """
+        known = self._configs(ResourceType.GROUP, [name]).get(name, config)
+        wanted = {key: value for key, value in config.items() if key in known}
+        self._set(ResourceType.GROUP, name, wanted)
+        return wanted
 
     def _set(self, kind: ResourceType, name: str, config: Mapping[str, str]) -> None:
         entries = [
@@ -154,11 +160,11 @@ class Cluster:
             time.sleep(0.05)
         return found
 
-    def _configs(self, names: list[str]) -> dict[str, dict[str, str]]:
-        """Settings of the topics; a topic whose settings may not be read has none."""
+    def _configs(self, kind: ResourceType, names: list[str]) -> dict[str, dict[str, str]]:
+        """Settings of topics or groups; one whose settings may not be read is left out."""
         if not names:
             return {}
-        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        resources = [ConfigResource(kind, name) for name in names]
         found = {}
         for resource, future in self._admin.describe_configs(
             resources, request_timeout=self._timeout_s

@@ -9,9 +9,14 @@ from stream_infer.cluster import Topic
 
 __all__ = ["GROUP_SETTINGS", "Plan", "Role", "faults"]
 
-GROUP_SETTINGS = {"consumer.session.timeout.ms": "3000", "consumer.heartbeat.interval.ms": "100"}
-"""Of a group with the consumer protocol. Its session is the outage after a kill -9 (brokers have 45 s by default), its
-heartbeat is how long a partition that moves has no owner (5 s by default)."""
+GROUP_SETTINGS = {
+    "consumer.session.timeout.ms": "3000",
+    "consumer.heartbeat.interval.ms": "100",
+    "consumer.assignment.interval.ms": "0",
+}
+"""Of a group with the consumer protocol. Its session is the outage after a kill -9 (brokers have 45 s by default). Its
+heartbeat is how long a partition that moves has no owner (5 s by default). The interval is how long those of a dead
+worker go on waiting because somebody has just joined (1 s by default, from Kafka 4.3 on)."""
 
 STATE = {"cleanup.policy": "compact", "segment.ms": "600000", "min.cleanable.dirty.ratio": "0.2"}
 """Of a state topic. Small segments are compacted soon, so that a restore reads little more than the entities."""

@@ -90,15 +90,14 @@ def show(config_path: Path) -> None:
 def _set_group(cluster: Cluster, group: str) -> None:
     from stream_infer.topics import GROUP_SETTINGS  # noqa: PLC0415
 
-    said = ", ".join(f"{name} = {value}" for name, value in GROUP_SETTINGS.items())
     try:
-        cluster.configure_group(group, GROUP_SETTINGS)
+        done = cluster.configure_group(group, GROUP_SETTINGS)
     except BrokerError as error:
         click.echo(
             f"group    {group}: left as it is, a killed worker's partitions wait for its session: {error}"
         )
     else:
-        click.echo(f"group    {group}: {said}")
+        click.echo(f"group    {group}: {', '.join(f'{name} = {value}' for name, value in done.items())}")
 
 
 def _open(config: Config) -> tuple[Cluster, Plan]:

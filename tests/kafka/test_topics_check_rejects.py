@@ -21,6 +21,7 @@ from stream_infer.control import ControlServer, Metrics, Status
 from stream_infer.errors import BrokerError, ModelError, RegistryError
 from stream_infer.records import Position
 from stream_infer.rejects import Reject
+from stream_infer.topics import GROUP_SETTINGS
 from tests.kafka.deployment import SCHEMA_ID, stop_reading_at_end
 from tests.rejected import headers_of
 
@@ -94,14 +95,25 @@ def test_create_makes_all_topics_with_the_inputs_partitions(worker, cluster, kaf
     assert headroom >= int(setting(kafka, worker.input, "max.message.bytes")) + 16_384
 
 
-def test_create_sets_the_groups_session(worker, kafka, group_protocols):
-    """How long a killed worker's partitions wait for another: brokers would say 45 s."""
+def test_create_sets_how_long_a_groups_partitions_wait(worker, kafka, group_protocols):
+    """For another worker: brokers would say 45 s, 5 s and 1 s."""
     if "consumer" not in group_protocols:
         pytest.skip("with the other protocol the session is the client's")
     result = call("topics", "create", "-c", worker.path, "--input-partitions", 1)
 
     assert f"group    {worker.app}: consumer.session.timeout.ms = 3000" in result.output
-    wait_set(kafka, worker.app, "consumer.session.timeout.ms", "3000", ResourceType.GROUP)
+    for name, value in GROUP_SETTINGS.items():
+        wait_set(kafka, worker.app, name, value, ResourceType.GROUP)
+
+
+def test_settings_of_a_group_that_the_brokers_do_not_know_are_left_out(cluster, kafka, group_protocols):
+    if "consumer" not in group_protocols:
+        pytest.skip("there are none with the other protocol")
+    group = f"group{uuid.uuid4().hex[:8]}"
+    newer = {"consumer.session.timeout.ms": "3000", "consumer.of.a.later.kafka": "1"}
+
+    assert cluster.configure_group(group, newer) == {"consumer.session.timeout.ms": "3000"}
+    wait_set(kafka, group, "consumer.session.timeout.ms", "3000", ResourceType.GROUP)
 
 
 def test_create_twice_changes_nothing(worker, cluster):
