@@ -30,7 +30,7 @@ from stream_infer.stopwatch import Stopwatch
 __all__ = ["Observer", "Worker"]
 
 _LOG = get_logger(__name__)
-_IDLE_WAIT_S = 0.05
+_IDLE_WAIT_S = 0.1
 
 
 class Observer(Protocol):

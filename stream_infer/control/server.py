@@ -46,7 +46,7 @@ class ControlServer:
         self._status = status
         self._metrics = metrics
         self._alive_within_s = alive_within_s
-        self._server: uvicorn.Server | None = None
+        self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -68,12 +68,13 @@ class ControlServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            date_header=False,
             limit_concurrency=64,
             timeout_keep_alive=5,
             timeout_graceful_shutdown=2,
             h11_max_incomplete_event_size=16_384,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
         # uvicorn takes over signals in the main thread only, so the worker keeps its own.
         self._thread = threading.Thread(
             target=self._server.run, args=([listening],), name="control", daemon=True
@@ -88,7 +89,7 @@ class ControlServer:
     def close(self) -> None:
         """Stop listening; a request in hand is answered. Safe to call twice."""
         if self._server is not None and self._thread is not None:
-            self._server.should_exit = True
+            self._server.stop()
             self._thread.join(_CLOSE_WITHIN_S)
         self._server = self._thread = None
 
@@ -138,6 +139,25 @@ def pages(status: Status, metrics: Metrics, alive_within_s: float) -> Starlette:
 
     by_path = {"/metrics": shown, "/healthz": healthz, "/readyz": readyz, "/status": told}
     return Starlette(routes=[Route(path, page, methods=["GET"]) for path, page in by_path.items()])
+
+
+class _Server(uvicorn.Server):
+    """Waits to be told to exit. uvicorn looks ten times a second, which is a fifth of what an idle worker does."""
+
+    _told: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    async def main_loop(self) -> None:
+        event = asyncio.Event()
+        self._told = asyncio.get_running_loop(), event
+        if not self.should_exit:
+            await event.wait()
+
+    def stop(self) -> None:
+        """From any thread."""
+        self.should_exit = True
+        if self._told is not None:
+            loop, event = self._told
+            loop.call_soon_threadsafe(event.set)
 
 
 class _BoundedConnection(H11Protocol):
