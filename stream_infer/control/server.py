@@ -14,6 +14,7 @@ import asyncio
 import socket
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -157,7 +158,8 @@ class _Server(uvicorn.Server):
         self.should_exit = True
         if self._told is not None:
             loop, event = self._told
-            loop.call_soon_threadsafe(event.set)
+            with suppress(RuntimeError):  # it has ended: who waited for that was interrupted, and comes again
+                loop.call_soon_threadsafe(event.set)
 
 
 class _BoundedConnection(H11Protocol):

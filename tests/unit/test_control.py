@@ -133,6 +133,24 @@ def test_close_frees_the_port_and_ends_the_thread(status, metrics):
         httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=2)
 
 
+def test_close_can_be_interrupted_and_comes_again(monkeypatch, status, metrics):
+    control = ControlServer("127.0.0.1", 0, status, metrics, 30)
+    control.open()
+    thread, join = control._thread, control._thread.join
+
+    def interrupted(timeout=None):
+        join(timeout)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(thread, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        control.close()
+    monkeypatch.undo()
+
+    control.close()
+    assert not thread.is_alive()
+
+
 def test_signals_stay_with_the_main_thread(control):
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
