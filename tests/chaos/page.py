@@ -268,9 +268,9 @@ def _recovery(runs: list[_Run]) -> str:
     text = (
         "## Recovery times\n\nIn seconds, at 1,000 events a second, three workers, six partitions: the longest time "
         "without a new result in any partition, as a read_committed reader sees it (scenarios `recovery` and "
-        "`recovery-brokers`). Workers change, so what holds is the newest commit that a fault was measured with. From "
-        "329036b on the brokers' files are in memory (`TMPDIR`): with files on the disk results stayed away for up to "
-        "41 s after a broker's kill.\n\n"
+        "`recovery-brokers`). Workers change, so what holds is the newest commit that a fault was measured with. Those "
+        "of 329036b, 6ac474f and da0fcc6 had the brokers' files in memory (`TMPDIR`): with files on the disk results "
+        "stayed away for up to 41 s after a broker's kill.\n\n"
     )
     if not series:
         return text + "Not measured yet.\n"

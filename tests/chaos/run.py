@@ -53,26 +53,25 @@ def run_scenario(
     said = f"protocol={protocol} kafka={cluster.version} lane={whole.lane} duration={duration_s:g} s"
     say(f"{name} seed={seed} {said}")
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{name}-"))
-    broker_logs = cluster.logs()
-    report = _run(found, cluster, model, folder, whole)
+    rig = Rig(cluster, model, folder, whole)
+    report = _run(found, rig)
     say(f"  {report.line()}")
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         stem = f"{name}-{protocol}-{seed}-{int(report.started_s)}"
         (out / f"{stem}.json").write_text(json.dumps(report.as_json(), indent=1), "utf-8")
         if keep or not report.passed:
-            broker_logs.copy_to(folder)
+            rig.broker_logs.copy_to(folder)
             shutil.copytree(folder, out / stem)
     shutil.rmtree(folder)
     return report
 
 
-def _run(found: Scenario, cluster: Cluster, model: Path, folder: Path, options: Options) -> Report:
-    rig, began = Rig(cluster, model, folder, options), time.time()
-    findings, evidence, error = Findings(), None, ""
+def _run(found: Scenario, rig: Rig) -> Report:
+    began, findings, evidence, error = time.time(), Findings(), None, ""
     try:
         with rig:
-            found.body(rig, Random(options.seed))
+            found.body(rig, Random(rig.options.seed))
             _settle(rig)
             findings, evidence = check(rig)
             rig.stop_workers()
