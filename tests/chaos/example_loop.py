@@ -36,6 +36,7 @@ def main() -> None:
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "session.timeout.ms": 6000,
+            "heartbeat.interval.ms": 200,
         }
     )
     consumer.subscribe([options.input])

@@ -8,6 +8,7 @@ is raised. The same script is played to both; what it does to the usual loop sho
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import time
@@ -18,13 +19,15 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from aiokafka.client import AIOKafkaClient, CoordinationType
+from aiokafka.protocol.group import LeaveGroupRequest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 from stream_infer.embedded import EmbeddedKafka
 from tests.chaos.proxy import Network
 from tests.chaos.proxy_frames import Api
-from tests.chaos.proxy_rules import Drop, Hold, Match, Rule
+from tests.chaos.proxy_rules import Hold, Match, Rule
 from tests.kafka.comparisons import create
 from tests.kafka.conftest import Rows
 from tests.kafka.deployment import Deployment, WorkerProcess, stop_reading_at_end
@@ -32,8 +35,8 @@ from tests.kafka.deployment import Deployment, WorkerProcess, stop_reading_at_en
 pytestmark = pytest.mark.kafka
 
 BATCH = 20
-SHORT = {"socket.timeout.ms": 1500}
-QUICK_TO_EXPEL = {"session.timeout.ms": 4000, "heartbeat.interval.ms": 500}
+SHORT = {"socket.timeout.ms": 3000}
+QUICK_TO_HEAR = {"heartbeat.interval.ms": 200}
 
 
 class Loop(Protocol):
@@ -139,7 +142,7 @@ def ours(
 
     def make(protocol: str) -> OurWorker:
         connection = {"bootstrap_servers": network.servers, "group_protocol": protocol}
-        membership = QUICK_TO_EXPEL if protocol == "classic" else {}
+        membership = QUICK_TO_HEAR if protocol == "classic" else {}
         settings = {
             "kafka": connection,
             "kafka.producer": SHORT,
@@ -174,10 +177,9 @@ def play_late_abort(network: Network, loop: Loop, *, cut: bool) -> None:
     answers = network.add(Rule(end_txn(loop), response=True))
     loop.send(0)
     offsets.wait_taken()
-    with network.rule(Drop(Match((Api.HEARTBEAT,)))):
-        wait_until_alone(network, loop.app)
-        offsets.release()
-        late.wait_taken()
+    expel(network, loop.app)
+    offsets.release()
+    late.wait_taken()
     gate = deliver_into_next_transaction(network, loop, late, answers)
     gate.release()
     network.calm()
@@ -223,13 +225,32 @@ def end_txn(loop: Loop, *, committed: bool | None = None) -> Match:
     return Match((Api.END_TXN,), transactional_id=loop.app, committed=committed)
 
 
-def wait_until_alone(network: Network, group: str) -> None:
-    """Return when the broker has expelled every member of the group."""
+def expel(network: Network, group: str) -> None:
+    """Leave a group of the classic protocol in the name of its only member, and return when that has been told so.
+
+    It takes a fraction of the producer's time-out. If that ran out, the worker would give up on the offsets and end the
+    transaction by a new producer, without an abort that could come late.
+    """
     admin = AdminClient({"bootstrap.servers": network.servers})
-    deadline = time.monotonic() + 120
-    while admin.describe_consumer_groups([group])[group].result(120).members:
-        assert time.monotonic() < deadline, "the member was not expelled"
-        time.sleep(0.1)
+    (member,) = admin.describe_consumer_groups([group])[group].result(60).members
+    heartbeat = Match((Api.HEARTBEAT,))  # one at a time: what is answered after the release is the one held
+    with network.rule(Rule(heartbeat, response=True)) as told, network.rule(Hold(heartbeat)) as following:
+        following.wait_taken()
+        before = told.taken
+        asyncio.run(_leave(network.servers, group, member.member_id))
+        following.release()
+        told.wait_taken(count=before + 1)
+
+
+async def _leave(servers: str, group: str, member_id: str) -> None:
+    client = AIOKafkaClient(bootstrap_servers=servers)
+    await client.bootstrap()
+    try:
+        coordinator = await client.coordinator_lookup(CoordinationType.GROUP, group)
+        response = await client.send(coordinator, LeaveGroupRequest(group, member_id))
+        assert response.error_code == 0
+    finally:
+        await client.close()
 
 
 @pytest.mark.parametrize(("cut", "protocol"), [(True, "consumer"), (False, "classic")])
