@@ -28,6 +28,7 @@ from stream_infer.log import get_logger
 __all__ = [
     "CONNECTION_LOST",
     "MODEL_UNANSWERED",
+    "NOT_ACKNOWLEDGED",
     "Delivery",
     "Failures",
     "Ledger",
@@ -61,6 +62,9 @@ MODEL_UNANSWERED = "model_unanswered"
 CONNECTION_LOST = "connection_lost"
 """Cause of an Undone: a broker went away before the offsets were sent."""
 
+NOT_ACKNOWLEDGED = "not_acknowledged"
+"""Cause of an Undone: records were not taken in time."""
+
 
 class Undone(Exception):  # noqa: N818 - an outcome the worker acts on, not a fault of its own
     """What was published since the last commit does not count: go back to the committed positions.
@@ -79,7 +83,8 @@ class Undone(Exception):  # noqa: N818 - an outcome the worker acts on, not a fa
         """From an error of the client. Raises BrokerError for those that no repetition mends."""
         if error.code() in _REFUSED:
             raise BrokerError(f"{where}: {error.str()}. Cure: {_REFUSED[error.code()]}")
-        return cls(error.name(), f"{where}: {error.str()}")
+        in_time = error.code() != KafkaError._MSG_TIMED_OUT  # noqa: SLF001 - the client's name for it
+        return cls(error.name() if in_time else NOT_ACKNOWLEDGED, f"{where}: {error.str()}")
 
     @classmethod
     def by(cls, failure: Exception, where: str) -> Undone:
@@ -254,7 +259,7 @@ class Outbox:
             if undisturbed and self._log.unanswered_count:
                 raise Undone(CONNECTION_LOST, f"with {left} records on their way")
             if time.monotonic() > deadline:
-                raise Undone("not_acknowledged", f"{left} records within {self._timeout_s:.0f} s")
+                raise Undone(NOT_ACKNOWLEDGED, f"{left} records within {self._timeout_s:.0f} s")
         self.check()
 
     def check(self) -> None:

@@ -11,9 +11,10 @@ The rules, each with the failure it prevents:
    whatever is still on its way (late EndTxn, late TxnOffsetCommit: client_log.py). So does a connection lost before the
    offsets are taken: librdkafka remembers the group's coordinator, and waits for ever for one that has left the
    cluster (the handle it remembers is never connected again). A new producer asks who it is. It is made as soon as the
-   loss is seen: what waits for the old one's answers waits for nothing. While offsets are sent the client does not even
-   keep to their time-out: they are sent from a thread of their own, and a producer that does not come back is left to
-   it.
+   loss is seen: what waits for the old one's answers waits for nothing. So do records that are not taken in time: what
+   held them up may be answered after the abort, and an AddPartitionsToTxn that is fails an assertion of librdkafka's,
+   which ends the process. While offsets are sent the client does not even keep to their time-out: they are sent from a
+   thread of their own, and a producer that does not come back is left to it.
 6. After anything but a clean commit the caller goes back to the positions that the broker has, never to
    remembered ones: the commit may have happened. It is ``known`` that they are the same only where the commit was not
    even asked for, and either the offsets were not sent and the abort was answered with a plain yes, or a new producer
@@ -31,7 +32,7 @@ from typing import NoReturn
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from stream_infer.delivery.bounded import Caller
-from stream_infer.delivery.delivery import CONNECTION_LOST, Ledger, Outbox, Undone, error_of
+from stream_infer.delivery.delivery import CONNECTION_LOST, NOT_ACKNOWLEDGED, Ledger, Outbox, Undone, error_of
 from stream_infer.delivery.membership import Membership, NotAMember
 from stream_infer.errors import DeliveryError
 from stream_infer.log import get_logger
@@ -46,6 +47,8 @@ _STEP_S = 1.0
 _OFFSETS_S = 5.0
 _GRACE_S = 0.5
 _STUCK = "offsets_stuck"
+_UNANSWERED = frozenset({CONNECTION_LOST, NOT_ACKNOWLEDGED, _STUCK})
+"""Causes that leave a request without its answer, before the commit is asked for."""
 
 
 def _nothing(_: dict[int, int]) -> list[TopicPartition]:
@@ -190,11 +193,11 @@ class ExactlyOnce:
     def _undo(self, failure: Exception, *, sent: bool = False) -> NoReturn:
         """End a transaction that failed, by abort or by a new producer; always raises Undone."""
         undone = Undone.by(failure, "transaction")
-        lost, stuck = undone.cause == CONNECTION_LOST, undone.cause == _STUCK
-        if lost or stuck or (isinstance(failure, KafkaException) and _is_fatal(failure)):
+        unanswered = undone.cause in _UNANSWERED
+        if unanswered or (isinstance(failure, KafkaException) and _is_fatal(failure)):
             self._end()
             self._rebuild(undone.cause)
-            undone.known = lost or stuck  # the new producer has aborted it: its end was not even asked for
+            undone.known = unanswered  # the new producer has aborted it: its end was not even asked for
         elif self.opened_at is not None:
             undone.known = self.abort(undone.cause) and not sent
         raise undone from failure

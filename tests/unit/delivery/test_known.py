@@ -206,6 +206,25 @@ def test_a_connection_lost_while_records_are_on_their_way_is_not_waited_for(
     assert outbox.producer is not first
 
 
+def test_records_not_taken_in_time_end_their_producer(
+    delivery: ExactlyOnce, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What held them up may be answered after an abort, which librdkafka does not survive."""
+
+    def late() -> None:
+        raise Undone.of(KafkaError(KafkaError._MSG_TIMED_OUT), "scored[0]")
+
+    monkeypatch.setattr(outbox, "check", late)
+    first = outbox.producer
+    fill(delivery.begin(), 10)
+    with pytest.raises(Undone) as found:
+        delivery.commit({0: 1}, lambda: MEMBER, lambda: None)
+
+    assert found.value.cause == "not_acknowledged"
+    assert found.value.known
+    assert outbox.producer is not first
+
+
 def test_a_connection_lost_while_offsets_are_sent_is_not_waited_for(
     delivery: ExactlyOnce, outbox: Outbox
 ) -> None:
