@@ -79,7 +79,6 @@ def command(nodes: str, data_dir: Path | None, kafka_version: str | None, *, wit
         if with_registry:
             url = stack.enter_context(EmbeddedRegistry(progress=progress)).url
             click.echo(f"registry.url  {url}")
-        click.echo("running; Ctrl-C ends it", err=True)
         _hold(kafka, int(nodes))
         click.echo("ending", err=True)
 
@@ -93,6 +92,7 @@ def _hold(kafka: EmbeddedKafka, nodes: int) -> None:
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        click.echo("running; Ctrl-C ends it", err=True)  # from here on it does
         while not done.wait(_LOOK_S):
             if len(kafka.pids) < nodes:
                 left = sorted(set(range(1, nodes + 1)) - set(kafka.pids))
