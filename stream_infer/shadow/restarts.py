@@ -55,6 +55,7 @@ class Restarts:
             self._rest(wait_s)
         self._owe(self._pause_s)  # whoever is killed while it waits has cost nothing
         try:
+            self._forget_others()
             yield
         except (KeyboardInterrupt, SystemExit):
             self._owe(-self._pause_s)
@@ -81,10 +82,12 @@ class Restarts:
             fresh = self._file.with_suffix(".new")
             fresh.write_text(repr(self._now_s() + owed_s), "ascii")
             fresh.replace(self._file)
-            self._forget_others()
 
     def _forget_others(self) -> None:
         """Remove what shadows left that died, and never came again."""
-        for file in self._file.parent.iterdir():
-            if file.stat().st_mtime < time.time() - _DAY_S:
-                file.unlink(missing_ok=True)
+        if not self._pause_s:
+            return
+        with suppress(OSError):
+            for file in self._file.parent.iterdir():
+                if file.stat().st_mtime < time.time() - _DAY_S:
+                    file.unlink(missing_ok=True)
