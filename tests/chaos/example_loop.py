@@ -44,8 +44,8 @@ def main() -> None:
         {
             "bootstrap.servers": options.servers,
             "transactional.id": f"{options.app}-0",
-            "transaction.timeout.ms": 10_000,
-            "socket.timeout.ms": 3_000,
+            "transaction.timeout.ms": 60_000,
+            "socket.timeout.ms": 60_000,
         }
     )
     producer.init_transactions()
@@ -69,6 +69,7 @@ def main() -> None:
 def end(producer: Any, consumer: Any) -> None:
     """Commit, or abort and go back."""
     try:
+        producer.flush()
         positions = consumer.position(consumer.assignment())
         producer.send_offsets_to_transaction(positions, consumer.consumer_group_metadata())
         producer.commit_transaction()

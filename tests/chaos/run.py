@@ -28,6 +28,7 @@ from tests.program import run
 __all__ = ["run_scenario", "trained_model"]
 
 _TRAINING_ROWS = 150
+_AFTER_MUTANT_S = 5.0
 
 
 def run_scenario(
@@ -72,6 +73,8 @@ def _run(found: Scenario, rig: Rig) -> Report:
     try:
         with rig:
             found.body(rig, Random(rig.options.seed))
+            if rig.options.mutant:  # what the last strike has done shows once events come after it
+                rig.wait(_AFTER_MUTANT_S)
             _settle(rig)
             findings, evidence = check(rig)
             rig.stop_workers()

@@ -141,6 +141,9 @@ def _reader(servers: str, isolation: str) -> Consumer:
     )
 
 
+_UPSET = re.compile(r" (lost|rewound|new producer|new consumer|cannot seek) ")
+
+
 class WorkerProcess:
     """``stream-infer run`` in a process of its own, or another command that serves until it is stopped."""
 
@@ -178,6 +181,10 @@ class WorkerProcess:
             return dict(httpx.get(f"http://127.0.0.1:{port}/status", timeout=20).json())
         except httpx.HTTPError:
             return {}
+
+    def upset(self) -> bool:
+        """Whether more than rebalances happened to it, as on a machine that stood still: some events came twice."""
+        return _UPSET.search(self.text()) is not None
 
     def facts(self) -> dict[str, Any]:
         """What /status says of it; empty while there is none."""

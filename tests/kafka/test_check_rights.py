@@ -37,9 +37,11 @@ TOPICS = ["events", "events.scored", "events.rejected", f"{APP}.state"]
 @pytest.fixture(scope="module")
 def brokers():
     """Addresses of one broker: without login (everything allowed), and with login and rights."""
-    (port,) = free_ports(1)
+    port = 0
 
     def with_login(node, cluster, log_dir, settings):
+        nonlocal port
+        (port,) = free_ports(1)  # at each try to start
         return server_properties(
             node,
             cluster,

@@ -35,7 +35,7 @@ from tests.program import Forked, fork, run
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 PARTITIONS = 3
-DEADLINE_S = 120.0
+DEADLINE_S = 300.0
 
 _SETTINGS = """
 [app]

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.kafka
 
 _MARK = "STREAM_INFER_TEST_MARK"
 _START_S = 200.0
+_ON_A_FULL_MACHINE = {"STREAM_INFER__SHADOW__PRIORITY": "normal", "STREAM_INFER__REGISTRY__TIMEOUT_S": "60"}
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Demo:
     mark: str
     folder: Path
 
-    def end(self, timeout_s: float = 240.0) -> tuple[int, str, str]:
+    def end(self, timeout_s: float = 500.0) -> tuple[int, str, str]:
         """Wait for its end: status, standard output, standard error."""
         out, err = self.process.communicate(timeout=timeout_s)
         return self.process.returncode, out, err
@@ -91,7 +92,7 @@ def start(demos: list[Demo], tmp_path: Path, *options: str) -> Demo:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, _MARK: mark, "TMPDIR": str(folder)},
+        env={**os.environ, **_ON_A_FULL_MACHINE, _MARK: mark, "TMPDIR": str(folder)},
     )
     demos.append(Demo(process, mark, folder))
     return demos[-1]

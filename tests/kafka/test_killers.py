@@ -50,7 +50,7 @@ class Supervisor:
         self.worker = ChaosWorker(self.deployment.config, log, {"CHAOS_PATCHES": PATCH})
         self.deployment.workers.append(self.worker)
 
-    def wait_committed(self, timeout_s: float = 150.0) -> None:
+    def wait_committed(self, timeout_s: float = 500.0) -> None:
         """Restart what dies until the committed offsets are the end of the input."""
         deadline = time.monotonic() + timeout_s
         while not self.done():

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -26,8 +26,6 @@ pytestmark = pytest.mark.kafka
 Deploy = Callable[..., Deployment]
 
 _LONGEST_S = 60.0
-_UPSET = re.compile(r" (lost|rewound|new producer|new consumer|cannot seek) ")
-"""What a worker says when more than a rebalance happened to it, as on a machine that stood still."""
 
 
 def _numbers(worker: WorkerProcess, line: str) -> Counter[str]:
@@ -36,6 +34,17 @@ def _numbers(worker: WorkerProcess, line: str) -> Counter[str]:
         for found in re.findall(rf" {line}=(\[[\d,]*\]|\d+)", worker.text())
         for number in re.findall(r"\d+", found)
     )
+
+
+def _wait_shared(workers: Sequence[WorkerProcess], partitions: int) -> None:
+    """Wait until they own and have restored all partitions between them."""
+
+    def shared() -> bool:
+        facts = [worker.facts() for worker in workers]
+        owned = sorted(number for one in facts for number in one.get("owned", ()))
+        return owned == list(range(partitions)) and not any(one.get("restoring") for one in facts)
+
+    workers[0].wait_until(shared)
 
 
 def _share(deployment: Deployment, seconds: float) -> None:
@@ -51,12 +60,14 @@ def test_a_rebalance_restores_only_what_moves_and_repeats_nothing(
 ) -> None:
     deployment = deploy(partitions=6, delivery={"mode": mode})
     workers = [deployment.start(), deployment.start()]
+    _wait_shared(workers, deployment.partitions)
     thread = threading.Thread(target=deployment.send, args=(rows(8_000), 1500))
     thread.start()
     _share(deployment, 2.0)
     thread.join()
     deployment.wait_committed()
-    calm = not any(_UPSET.search(worker.text()) for worker in deployment.workers)
+    _wait_shared(workers, deployment.partitions)
+    calm = not any(worker.upset() for worker in deployment.workers)
     if calm:
         deployment.settings["delivery"]["mode"] = "exactly_once"  # as strict a check as that
     outcome = deployment.outcome()

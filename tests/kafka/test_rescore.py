@@ -49,19 +49,22 @@ def ended(process: Running, code: int = 0) -> str:
     return said
 
 
-def wait_written(deployment: Deployment, process: Running, topic: str) -> None:
-    """Wait until there is something in the topic, committed or not."""
-    consumer = Consumer({"bootstrap.servers": deployment.servers, "group.id": "ends"})
+def kill_once_written(deployment: Deployment, process: Running, topic: str) -> None:
+    """Kill it as soon as there is something in the topic, committed or not."""
+    settings = {"group.id": "ends", "isolation.level": "read_uncommitted"}
+    consumer = Consumer({"bootstrap.servers": deployment.servers, **settings})
+    places = [TopicPartition(topic, number) for number in range(deployment.partitions)]
     deadline = time.monotonic() + DEADLINE_S
     while True:
         try:
-            if consumer.get_watermark_offsets(TopicPartition(topic, 0), 5)[1]:
+            if any(consumer.get_watermark_offsets(place, 5)[1] for place in places):
                 break
         except KafkaException:
             pass  # it is not there yet
         assert process.poll() is None, process.end()
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    process.kill()
     consumer.close()
 
 
@@ -99,9 +102,8 @@ def test_what_a_bad_version_scored_is_corrected_once(
     deployment.wait_committed()
 
     where, options = tmp_path / "models" / "detector", ("--rescore", "2", "--to", "1")
-    killed = command(deployment, where, *options, max_events=5)  # so that it is still at it when it is killed
-    wait_written(deployment, killed, f"{deployment.topic}.corrected")
-    killed.kill()
+    killed = command(deployment, where, *options, max_events=1)  # so that it is still at it when it is killed
+    kill_once_written(deployment, killed, f"{deployment.topic}.corrected")
     assert detector.resolve("current").version == "1"
     worker.wait_until(lambda: worker.facts().get("version") == "1")
     deployment.send(rows(300, start=3900))

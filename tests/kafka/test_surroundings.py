@@ -126,7 +126,7 @@ def test_a_known_schema_needs_no_registry_any_more(deploy: Deploy, rows: Rows) -
 def test_an_id_that_cannot_be_looked_up_waits_and_is_not_rejected(deploy: Deploy, rows: Rows) -> None:
     with EmbeddedRegistry() as registry:
         number = register(registry.url, "events")
-        deployment = deploy(schema_id=number, registry={"url": registry.url, "timeout_s": 2.0})
+        deployment = deploy(schema_id=number, registry={"url": registry.url, "timeout_s": 6.0})
         worker = deployment.start()
         os.kill(registry.pid, signal.SIGSTOP)
         deployment.send(rows(300, schema_id=number))

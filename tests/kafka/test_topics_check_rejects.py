@@ -197,7 +197,7 @@ def reject(worker, number, **changes):
 
 
 def write(kafka, topic, records, commit=True):
-    """Write rejects as the worker does, in one transaction."""
+    """Write rejects as the worker does, in one transaction, and wait until readers see its end."""
     producer = Producer({"bootstrap.servers": kafka, "transactional.id": f"write-{uuid.uuid4()}"})
     producer.init_transactions(60)
     producer.begin_transaction()
@@ -208,6 +208,7 @@ def write(kafka, topic, records, commit=True):
         producer.commit_transaction(60)
     else:
         producer.abort_transaction(60)
+    stop_reading_at_end(kafka, topic)
 
 
 @pytest.fixture
