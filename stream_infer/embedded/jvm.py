@@ -6,15 +6,10 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-__all__ = ["SERVING", "SMALL", "Jvm"]
-
-SERVING = ("-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35")
-"""More flags, for one that is to be fast over minutes: those of Kafka's own start script."""
-
-SMALL = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-"""More flags, for one that shares its cores or soon ends: the fewest threads, no time spent on being fast later."""
+__all__ = ["Jvm"]
 
 _FLAGS = (
+    "-XX:+UseSerialGC",  # the fewest threads and the smallest footprint; pauses of a small heap are short
     "-XX:+ExitOnOutOfMemoryError",
     "-Djava.awt.headless=true",
     "--enable-native-access=ALL-UNNAMED",
@@ -48,7 +43,7 @@ class Jvm:
     @property
     def fingerprint(self) -> str:
         """Differs for another Java, other jars or other flags: what an AOT cache depends on."""
-        state = [" ".join((*_FLAGS, *SERVING))]
+        state = [" ".join(_FLAGS)]
         for path in (self._java.parent.parent / "lib" / "modules", *self._class_path):
             stat = path.stat()
             state.append(f"{path.name} {stat.st_size} {stat.st_mtime_ns}")

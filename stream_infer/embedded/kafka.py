@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 from stream_infer.embedded.aot import AotCache
 from stream_infer.embedded.exercise import exercise
 from stream_infer.embedded.jars import Progress, java, kafka_class_path
-from stream_infer.embedded.jvm import SERVING, SMALL, Jvm
+from stream_infer.embedded.jvm import Jvm
 from stream_infer.embedded.ports import free_ports, listening
 from stream_infer.embedded.process import Supervisor, last_lines, port_taken
 from stream_infer.embedded.properties import Node, server_properties
@@ -237,7 +237,7 @@ class EmbeddedKafka:
         first, *others = fresh
         identity = cluster_id(map(self._data, self._nodes.values()))
         arguments = ("format", "-t", identity, "-c", self._data(first).with_name("server.properties"))
-        flags = (*SMALL, *(() if self._recording_flags else self._flags))
+        flags = ("-XX:TieredStopAtLevel=1", *(() if self._recording_flags else self._flags))
         command = self._jvm.command("kafka.tools.StorageTool", *arguments, extra=flags)
         supervisor = self._require_started()
         supervisor.start("format", command, self._log(first))
@@ -249,10 +249,10 @@ class EmbeddedKafka:
     def _launch(self, node: Node) -> None:
         assert self._jvm is not None
         properties = self._data(node).with_name("server.properties")
-        # Three that compile at full effort starve each other of a small machine's cores while they start; their users
-        # want a cluster more than throughput.
-        flags = SERVING if self._node_count == 1 else SMALL
-        command = self._jvm.command("kafka.Kafka", properties, extra=(*flags, *self._flags))
+        # One broker is to be fast over minutes. Three that compile at full effort starve each other of a small
+        # machine's cores while they start; their users want a cluster more than throughput.
+        flags = self._flags if self._node_count == 1 else (*self._flags, "-XX:TieredStopAtLevel=1")
+        command = self._jvm.command("kafka.Kafka", properties, extra=flags)
         self._require_started().start(node.name, command, self._log(node))
 
     def _wait_ready(self, nodes: Sequence[Node], expected: set[int]) -> None:

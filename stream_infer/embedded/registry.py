@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Self
 
 from stream_infer.embedded.jars import Progress, java, registry_home
-from stream_infer.embedded.jvm import SMALL
 from stream_infer.embedded.ports import HOST, free_ports
 from stream_infer.embedded.process import Supervisor, last_lines, port_taken
 from stream_infer.errors import RegistryError
@@ -93,7 +92,8 @@ class EmbeddedRegistry:
         command = [
             str(java()),
             "-Xmx384m",
-            *SMALL,  # it answers a few requests a minute: starting fast is what counts
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",  # it answers a few requests a minute: starting fast is what counts
             "-XX:+ExitOnOutOfMemoryError",
             "--enable-native-access=ALL-UNNAMED",
             f"-Djava.io.tmpdir={scratch}",
