@@ -265,8 +265,7 @@ def test_a_refused_record_undoes_its_transaction_and_the_next_one_counts(
     causes = [again for _ in range(5) if (again := attempt(delivery, name, b"alone")) is not None]
 
     # librdkafka may still be raising its epoch after the refusal; the ordinary lane is told the same.
-    assert set(causes) <= {"_PURGE_QUEUE"}
-    assert len(causes) < 5
+    assert causes in ([], ["_PURGE_QUEUE"])
     assert {m.value() for m in everything(kafka, name, 0)} == {b"alone"}
 
 
@@ -376,8 +375,7 @@ def test_memory_stays_where_it_is(
             reading.source.resume_at(0, 0)
             sizes.append(resident_bytes())
 
-    # The least of some laps: one sample has what the client happens to hold.
-    assert min(sizes[-8:]) - min(sizes[7:15]) < 40_000_000, [size // 1_000_000 for size in sizes]
+    assert sizes[-1] - sizes[7] < 40_000_000, [size // 1_000_000 for size in sizes]
 
 
 def test_a_source_closes_at_once_with_records_in_every_place(
