@@ -1,13 +1,15 @@
 """The analysts' app: a Faust worker that keeps a ledger of the comparison topic, and shows it.
 
-What it promises: after any end, a kill included, the numbers go on as if it had never stopped. Faust alone does not
-keep that: with ``at_least_once`` the changes of a table are sent without being waited for, and uncommitted records are
-read; ``exactly_once`` has known faults at rebalances. So three things are done here:
+What it promises: after any end, a kill included, and any rebalance the numbers go on as if it had never stopped. Faust
+alone does not keep that: with ``at_least_once`` the changes of a table are sent without being waited for, uncommitted
+records are read, and some are lost in a rebalance; ``exactly_once`` has known faults there. So three things are done:
 
 - each value of the table is a cell of the ledger with the position up to which it has counted: a record that is read
   again is not counted again;
-- a batch is acknowledged when the brokers have all its changes: what is committed is in the table;
-- the consumer reads committed records only, and skips none in a rebalance (transport.py).
+- when the brokers have all changes of a batch, the table gets the position that all cells have counted up to; reading
+  goes on there after a restart and after a rebalance, whatever Faust has committed;
+- the consumer reads committed records only, and each says from where on it was read (transport.py): where some between
+  are missing, they are read again.
 
 Labels come when they come, so what they count is not in the table: ``label_follower`` has it.
 
@@ -27,12 +29,21 @@ from typing import Any, Final, TypeVar
 import faust
 import numpy as np
 from faust.exceptions import ConsumerNotStarted
+from mode.supervisors import CrashingSupervisor
 
-from stream_infer.comparison.cell_table import CellTable, cell_of, key_of, key_text, value_of
+from stream_infer.comparison.cell_table import (
+    CellTable,
+    key_text,
+    position_text,
+    position_value,
+    stored_of,
+    value_of,
+)
 from stream_infer.comparison.faust_app import AppSettings, faust_app
 from stream_infer.comparison.label_follower import LabelFollower
 from stream_infer.comparison.ledger import Ledger
 from stream_infer.comparison.pairs import Pairs, Versions
+from stream_infer.comparison.positions import Positions
 from stream_infer.comparison.report import render
 from stream_infer.comparison.summary import summary, verdicts
 from stream_infer.comparison.verdict import Criteria, Verdict
@@ -64,11 +75,12 @@ class CompareApp:
     encode: Encode
     labels: LabelFollower | None = None
     events_count: int = field(default=0, init=False)
+    positions: Positions = field(default_factory=Positions, init=False)
 
     def build(self) -> faust.App:
         """Make the app: one agent, two tables, a timer and pages."""
         given = self.settings
-        app = faust_app(given)
+        app = faust_app(given, self.positions.all)
         source = app.topic(given.topic, value_type=bytes, value_serializer="raw", key_serializer="raw")
         options = {
             "key_type": str,
@@ -80,7 +92,7 @@ class CompareApp:
         for table in (cells, told):
             app.tables.add(table)
         cells.on_recover(lambda: self._recover(cells))
-        app.agent(source, name="count")(self._agent(cells))
+        app.agent(source, name="count", supervisor_strategy=CrashingSupervisor)(self._agent(app, cells))
         app.timer(given.verdict_interval_s, on_leader=False)(self._teller(app, told))
         if self.labels is not None:
             app.task(self._follow(self.labels))
@@ -92,7 +104,7 @@ class CompareApp:
         return {
             "source": self.settings.topic,
             "is_whole": self._is_whole(app),
-            "positions": self.ledger.positions(),
+            "positions": self.positions.all(),
             "events_since_start": self.events_count,
             **self._shown(summary),
         }
@@ -122,19 +134,41 @@ class CompareApp:
         The table may be behind: Faust puts back what the changelog held when a recovery began, over what a batch under
         way wrote and got acknowledged since. Whatever has counted farther is right: it holds all that the other does.
         """
-        for key, value in cells.items():
-            name, cell = key_of(key), cell_of(value)
-            known = self.ledger.cells.get(name)
+        stored = stored_of(cells)
+        for key, cell in stored.cells.items():
+            known = self.ledger.cells.get(key)
             if known is None or cell.position > known.position:
-                self.ledger.load(name, cell)
+                self.ledger.load(key, cell)
+        self.positions.load(stored.positions)
         logger.info("recovered cells=%d", len(self.ledger.cells))
 
-    def _agent(self, cells: CellTable) -> Callable[[Any], Any]:
+    def _agent(self, app: faust.App, cells: CellTable) -> Callable[[Any], Any]:
         async def count(stream: Any) -> None:
             async for events in stream.take_events(_BATCH, within=_WITHIN_S):
-                await self._count(cells, [event.message for event in events])
+                try:
+                    await self._take(app, cells, [event.message for event in events])
+                except Exception as error:
+                    logger.error(  # noqa: TRY400 (the cause is the brokers', not this code's)
+                        "ended: a batch could not be counted or stored: %r. What is not stored is read again after "
+                        "the next start. Cure: see that the brokers take records of %s-cells-changelog (rights, "
+                        "max.message.bytes, disk), then start again",
+                        error,
+                        self.settings.id,
+                    )
+                    raise  # the supervisor ends the app: it would go on without this batch
 
         return count
+
+    async def _take(self, app: faust.App, cells: CellTable, messages: list[Any]) -> None:
+        if fresh := self.positions.take(messages):
+            await self._count(cells, fresh)
+        if self.positions.behind and not app.rebalancing:
+            logger.warning(
+                "records were dropped on their way: partitions %s are read again from %s",
+                sorted(self.positions.behind),
+                self.positions.all(),
+            )
+            await app.consumer.perform_seek()
 
     async def _count(self, cells: CellTable, messages: list[Any]) -> None:
         pairs = self.read(
@@ -147,6 +181,10 @@ class CompareApp:
             cells[key_text(key)] = value_of(self.ledger.cells[key])
         for key in gone:
             cells.pop(key_text(key), None)
+        await cells.flush()
+        counted = self.positions.all()
+        for partition in {message.partition for message in messages}:
+            cells[position_text(partition)] = position_value(counted[partition])
         await cells.flush()
         self.events_count += len(pairs)
 

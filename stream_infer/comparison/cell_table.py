@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 import faust
 from faust.types import FutureMessage
@@ -13,7 +14,7 @@ from stream_infer.comparison.ledger import Cell, CellKey
 from stream_infer.comparison.pairs import Versions
 from stream_infer.comparison.statistics import Statistics
 
-__all__ = ["CellTable", "cell_of", "key_of", "key_text", "value_of"]
+__all__ = ["CellTable", "Stored", "key_text", "position_text", "position_value", "stored_of", "value_of"]
 
 _POSITION_BYTES: Final = 8
 
@@ -46,18 +47,37 @@ def key_text(key: CellKey) -> str:
     return json.dumps([key.partition, *key.versions, key.segment, key.window, key.start_ms])
 
 
-def key_of(text: str) -> CellKey:
-    """Read what ``key_text`` wrote."""
-    partition, shadow_id, primary, shadow, *rest = json.loads(text)
-    return CellKey(partition, Versions(shadow_id, primary, shadow), *rest)
-
-
 def value_of(cell: Cell) -> bytes:
     """A cell's value in the table: its position, then its statistics."""
-    return cell.position.to_bytes(_POSITION_BYTES, "big") + cell.statistics.to_bytes()
+    return position_value(cell.position) + cell.statistics.to_bytes()
 
 
-def cell_of(value: bytes) -> Cell:
-    """Read what ``value_of`` wrote."""
-    position = int.from_bytes(value[:_POSITION_BYTES], "big")
-    return Cell(position, Statistics.from_bytes(value[_POSITION_BYTES:]))
+def position_text(partition: int) -> str:
+    """The key of a partition's position, which stands among its cells."""
+    return json.dumps([partition])
+
+
+def position_value(position: int) -> bytes:
+    """A position's value in the table."""
+    return position.to_bytes(_POSITION_BYTES, "big")
+
+
+class Stored(NamedTuple):
+    """What a table holds: the cells, and up to where all of them have counted each partition."""
+
+    cells: dict[CellKey, Cell]
+    positions: dict[int, int]
+
+
+def stored_of(table: Mapping[str, bytes]) -> Stored:
+    """Read what the functions above wrote."""
+    stored = Stored({}, {})
+    for text, value in table.items():
+        partition, *name = json.loads(text)
+        position = int.from_bytes(value[:_POSITION_BYTES], "big")
+        if name:
+            key = CellKey(partition, Versions(*name[:3]), *name[3:])
+            stored.cells[key] = Cell(position, Statistics.from_bytes(value[_POSITION_BYTES:]))
+        else:
+            stored.positions[partition] = position
+    return stored

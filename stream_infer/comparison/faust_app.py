@@ -9,7 +9,7 @@ from typing import Any
 
 import faust
 
-from stream_infer.comparison.transport import CommittedTransport
+from stream_infer.comparison.transport import Counted, CountedTransport
 
 __all__ = ["AppSettings", "faust_app"]
 
@@ -31,8 +31,8 @@ class AppSettings:
     verdict_interval_s: float = 10.0
 
 
-def faust_app(given: AppSettings) -> faust.App:
-    """An app without agents: it reads committed records from the earliest on, at least once."""
+def faust_app(given: AppSettings, counted: Counted) -> faust.App:
+    """An app without agents: it reads committed records from where they are ``counted`` up to."""
     urls = [f"kafka://{server.strip()}" for server in given.servers.split(",")]
     app = faust.App(
         given.id,
@@ -52,7 +52,7 @@ def faust_app(given: AppSettings) -> faust.App:
         web_port=given.port,
         autodiscover=False,
     )
-    app.transport = CommittedTransport(app.conf.broker_consumer, app)
+    app.transport = CountedTransport(app, given.topic, counted)
     return app
 
 

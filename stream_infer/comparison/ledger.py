@@ -126,14 +126,6 @@ class Ledger:
         kept = 1 if window == "total" else self.windows.kept(window)
         return {name: dict(sorted(starts.items())[-kept:]) for name, starts in sorted(found.items())}
 
-    def positions(self) -> dict[int, int]:
-        """Where each partition must be read on from at the latest, for no cell to miss a record."""
-        found: dict[int, int] = {}
-        for key, cell in self.cells.items():
-            if key.segment == ALL and key.window == "total":
-                found[key.partition] = max(found.get(key.partition, 0), cell.position)
-        return found
-
     def entries(self, pairs: Pairs, *, evidence_only: bool) -> Entries:
         """What of pairs is counted here."""
         return entries_of(pairs, evidence_only=evidence_only)

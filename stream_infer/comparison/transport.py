@@ -1,55 +1,96 @@
-"""Faust's Kafka transport with two gaps closed: what it reads, and where it reads on.
+"""Faust's Kafka transport, closed where it loses records.
 
 - Faust reads committed records only with ``exactly_once``; here always.
-- In a rebalance Faust drops records it has fetched and seeks back to the committed offsets. A partition that has none
-  yet is left where it is, past what was dropped: those records would never be seen. Here it goes back to its beginning.
+- In a rebalance Faust drops records that it has fetched, hands over some that it should drop, and commits past both at
+  times. So each record says here from where on it was read, and Faust's seeks go to where the app has counted up to,
+  not to the committed offsets: ``positions`` finds what is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, NamedTuple, cast
 
 import aiokafka
 from faust.transport.drivers import aiokafka as driver
 
-__all__ = ["CommittedTransport", "seek_back"]
+__all__ = ["Counted", "CountedTransport"]
+
+Counted = Callable[[], Mapping[int, int]]
+"""The first offset of each partition that is not counted; one that is not named begins at 0."""
 
 
-async def seek_back(
-    consumer: aiokafka.AIOKafkaConsumer, is_input: Callable[[aiokafka.TopicPartition], bool]
-) -> Mapping[aiokafka.TopicPartition, int | None]:
-    """Go back to the committed offsets, and to the beginning in partitions of the input that have none.
-
-    Returns the committed offsets.
-    """
-    committed: Mapping[aiokafka.TopicPartition, int | None] = await consumer.seek_to_committed()
-    if untouched := [tp for tp, offset in committed.items() if not offset and is_input(tp)]:
-        await consumer.seek_to_beginning(*untouched)
-    return committed
+class _Fetched(NamedTuple):
+    record: aiokafka.ConsumerRecord
+    read_from: int
 
 
 class _Thread(driver.AIOKafkaConsumerThread):
+    """Runs the consumer. What it remembers is of its own loop alone."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._read_to: dict[Any, int] = {}
+
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"  # noqa: SLF001 (Faust passes no such argument on)
         return consumer
 
-    async def seek_to_committed(self) -> Any:
-        """Seek all partitions; see the module."""
-        return await self.call_thread(self._seek_back)
+    async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
+        """Forget where reading was: it goes on elsewhere."""
+        self._read_to.clear()
+        await super().on_partitions_assigned(assigned, generation_id)
 
-    async def _seek_back(self) -> Any:
-        changelogs = self.app.tables.changelog_topics
-        return await seek_back(self._ensure_consumer(), lambda tp: tp.topic not in changelogs)
+    async def seek_to(self, topic: str, positions: Mapping[int, int]) -> dict[Any, int | None]:
+        """Read on at these positions of a topic; other assigned topics are left where they are, and get None."""
+        found: dict[Any, int | None] = await self.call_thread(self._seek_to, topic, positions)
+        return found
+
+    async def _seek_to(self, topic: str, positions: Mapping[int, int]) -> dict[Any, int | None]:
+        consumer, sought = self._ensure_consumer(), dict[Any, int | None]()
+        for tp in consumer.assignment():
+            sought[tp] = None
+            if tp.topic == topic:
+                sought[tp] = self._read_to[tp] = positions.get(tp.partition, 0)
+                consumer.seek(tp, self._read_to[tp])
+        return sought
+
+    async def _fetch_records(self, *args: Any, **options: Any) -> dict[Any, list[_Fetched]]:
+        fetched = await super()._fetch_records(*args, **options)
+        # Nothing was awaited since the records were taken, so no seek came between.
+        return {tp: list(self._linked(tp, records)) for tp, records in fetched.items()}
+
+    def _linked(self, tp: Any, records: list[aiokafka.ConsumerRecord]) -> Iterable[_Fetched]:
+        read_from = self._read_to.get(tp, records[0].offset)
+        for record in records:
+            yield _Fetched(record, read_from)
+            read_from = record.offset + 1
+        self._read_to[tp] = read_from
 
 
 class _Consumer(driver.Consumer):
+    _thread: _Thread
+
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
+    async def seek_to_committed(self) -> Any:
+        """Seek what the app counts to where it stands; see the module."""
+        transport = cast("CountedTransport", self.transport)
+        return await self._thread.seek_to(transport.topic, transport.counted())
 
-class CommittedTransport(driver.Transport):
-    """Give it to an app as its ``transport``."""
+    def _to_message(self, tp: Any, record: Any) -> Any:
+        message: Any = super()._to_message(tp, record.record)
+        message.read_from = record.read_from
+        return message
+
+
+class CountedTransport(driver.Transport):
+    """Give it to an app as its ``transport``: it reads ``topic`` on from ``counted``."""
 
     Consumer: ClassVar[Any] = _Consumer
+
+    def __init__(self, app: Any, topic: str, counted: Counted) -> None:
+        super().__init__(app.conf.broker_consumer, app)
+        self.topic, self.counted = topic, counted

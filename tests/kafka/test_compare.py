@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import re
@@ -17,15 +16,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import aiokafka
 import fastavro
 import httpx
 import pyarrow.parquet as pq
 import pytest
-from aiokafka import TopicPartition
 
 from stream_infer.avro import schemas
-from stream_infer.comparison.transport import seek_back
 from stream_infer.embedded import EmbeddedKafka
 from stream_infer.embedded.ports import free_ports
 from tests.kafka.comparisons import Writer, create, records
@@ -200,38 +196,6 @@ def test_it_ends_when_asked_to_though_kafka_is_gone(tmp_path):
             own.kill(1)
             process.send_signal(signal.SIGTERM)
             assert process.wait(120) in {0, 1}, analysts.log()
-
-
-@pytest.mark.parametrize("committed", [None, 40])
-def test_a_reader_that_is_sent_back_skips_nothing(kafka, committed):
-    """What a consumer fetched and dropped before its first commit comes again; Faust's own way skips it."""
-    topic = f"back{uuid.uuid4().hex[:8]}"
-    create(kafka, topic, 1)
-    Writer(kafka, topic, 1).write(records(100))
-    asyncio.run(_is_sent_back(kafka, topic, committed))
-
-
-async def _is_sent_back(servers: str, topic: str, committed: int | None) -> None:
-    reader = aiokafka.AIOKafkaConsumer(
-        topic,
-        bootstrap_servers=servers,
-        group_id=topic,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-    )
-    await reader.start()
-    try:
-        dropped = await asyncio.wait_for(reader.getone(), DEADLINE_S)
-        if committed is not None:
-            await reader.commit({TopicPartition(topic, 0): committed})
-        await reader.getmany(timeout_ms=1000)
-        await seek_back(reader, lambda tp: tp.topic == topic)
-        again = await asyncio.wait_for(reader.getone(), DEADLINE_S)
-    finally:
-        await reader.stop()
-    assert dropped.offset == 0
-    assert again.offset == (committed or 0)
 
 
 def _only_changes_are_told(analysts: Analysts) -> None:

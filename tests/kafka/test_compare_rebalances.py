@@ -1,0 +1,62 @@
+"""The analysts' app expelled from its group while it counts: each event once, whatever Faust drops and commits."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from tests.kafka.comparisons import records
+from tests.kafka.groups import expel
+from tests.kafka.test_compare import DEADLINE_S, Analysts, events, numbers
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+EXPULSIONS = 5
+"""Before positions were the app's own, 30 of them lost 3,709 of 30,060 events."""
+
+
+class Source(threading.Thread):
+    """Writes comparisons until it is stopped, in small transactions, about 150 a second."""
+
+    def __init__(self, analysts: Analysts) -> None:
+        super().__init__(daemon=True)
+        self.sent = 0
+        self._analysts = analysts
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopped.wait(0.1):
+            self.sent += self._analysts.writer.write(records(15, seed=self.sent, first=self.sent))
+
+    def stop(self) -> int:
+        """Return how many were written."""
+        self._stopped.set()
+        self.join()
+        return self.sent
+
+
+def test_expelled_while_it_counts_it_counts_each_event_once(kafka, tmp_path):
+    analysts = Analysts(kafka, tmp_path)
+    source = Source(analysts)
+    source.start()
+    with analysts.watching() as process:
+        counted = 0
+        for _ in range(EXPULSIONS):
+            counted = events(analysts.wait(process, counted + 1))
+            rebalances = recoveries(analysts)
+            expel(kafka, f"{analysts.app}-compare")
+            deadline = time.monotonic() + DEADLINE_S
+            while recoveries(analysts) == rebalances:
+                assert time.monotonic() < deadline, analysts.log()
+                time.sleep(0.1)
+        sent = source.stop()
+        live = analysts.wait(process, sent)
+    assert events(live) == sent
+    assert numbers(live) == numbers(analysts.report("--from-topic"))
+
+
+def recoveries(analysts: Analysts) -> int:
+    """How often the app was given partitions."""
+    return analysts.log().count("recovered cells=")
