@@ -35,8 +35,9 @@ def main() -> None:
             "group.id": options.app,
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
-            "session.timeout.ms": 6000,
+            "session.timeout.ms": 45_000,
             "heartbeat.interval.ms": 200,
+            "enable.partition.eof": True,
         }
     )
     consumer.subscribe([options.input])
@@ -50,12 +51,16 @@ def main() -> None:
     )
     producer.init_transactions()
     producer.begin_transaction()
-    print("ready", flush=True)
-    copied = 0
+    copied, is_reading = 0, False
     while True:
         producer.poll(0)
         message = consumer.poll(0.2)
-        if message is None or message.error() is not None:
+        if message is None:
+            continue
+        if not is_reading:  # from here on nothing is asked of the group's coordinator but heartbeats
+            print("ready", flush=True)
+            is_reading = True
+        if message.error() is not None:
             continue
         time.sleep(_WORK_S)
         producer.produce(options.output, message.value(), message.key())

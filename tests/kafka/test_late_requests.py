@@ -8,7 +8,6 @@ is raised. The same script is played to both; what it does to the usual loop sho
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 import time
@@ -20,10 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from aiokafka.client import AIOKafkaClient, CoordinationType
-from aiokafka.protocol.group import LeaveGroupRequest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient
 
 from stream_infer.embedded import EmbeddedKafka
 from tests.chaos.proxy import Network
@@ -32,6 +28,7 @@ from tests.chaos.proxy_rules import Hold, Match, Rule
 from tests.kafka.comparisons import create
 from tests.kafka.conftest import Rows
 from tests.kafka.deployment import Deployment, WorkerProcess, stop_reading_at_end
+from tests.kafka.groups import expel
 
 pytestmark = pytest.mark.kafka
 
@@ -106,9 +103,10 @@ class ExampleLoop:
         assert self._process.stdout.readline() == "ready\n"
 
     def kill(self) -> None:
-        if self._process is not None:
+        if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.communicate()
+            expel(self._direct, self.app)  # the next one would wait for the end of its session
 
     def copies(self) -> Counter[int]:
         """How often each of the first numbers is in the output, once one more batch has followed them."""
@@ -230,27 +228,14 @@ def expelled(network: Network, group: str) -> Iterator[None]:
 
     Until then it works on: the brokers refuse its offsets.
     """
-    admin = AdminClient({"bootstrap.servers": network.servers})
-    (member,) = admin.describe_consumer_groups([group])[group].result(60).members
     heartbeat = Match((Api.HEARTBEAT,))  # one at a time: what is answered after the release is the one held
     with network.rule(Rule(heartbeat, response=True)) as told, network.rule(Hold(heartbeat)) as unheard:
         unheard.wait_taken()
         before = told.taken
-        asyncio.run(_leave(network.servers, group, member.member_id))
+        expel(network.servers, group)
         yield
         unheard.release()
         told.wait_taken(count=before + 1)
-
-
-async def _leave(servers: str, group: str, member_id: str) -> None:
-    client = AIOKafkaClient(bootstrap_servers=servers)
-    await client.bootstrap()
-    try:
-        coordinator = await client.coordinator_lookup(CoordinationType.GROUP, group)
-        response = await client.send(coordinator, LeaveGroupRequest(group, member_id))
-        assert response.error_code == 0
-    finally:
-        await client.close()
 
 
 @pytest.mark.parametrize(("cut", "protocol"), [(True, "consumer"), (False, "classic")])
