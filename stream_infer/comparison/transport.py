@@ -1,9 +1,10 @@
 """Faust's Kafka transport, closed where it loses records.
 
 - Faust reads committed records only with ``exactly_once``; here always.
-- In a rebalance Faust drops records that it has fetched, hands over some that it should drop, and commits past both at
-  times. So each record says here from where on it was read, and Faust's seeks go to where the app has counted up to,
-  not to the committed offsets: ``positions`` finds what is missing.
+- A fetch that is under way when a rebalance begins may end with records of the new assignment. Faust drops them, also
+  those of a changelog that it then waits for without end. Here they stay where they are until the flow goes on.
+- Faust seeks to what it has committed, which may lie behind records that it dropped. Here it seeks to where the app has
+  counted up to, and each record says from where on it was read: ``positions`` finds what is missing.
 """
 
 from __future__ import annotations
@@ -56,10 +57,16 @@ class _Thread(driver.AIOKafkaConsumerThread):
                 consumer.seek(tp, self._read_to[tp])
         return sought
 
-    async def _fetch_records(self, *args: Any, **options: Any) -> dict[Any, list[_Fetched]]:
-        fetched = await super()._fetch_records(*args, **options)
+    async def _fetch_records(
+        self, consumer: aiokafka.AIOKafkaConsumer, *args: Any, **options: Any
+    ) -> dict[Any, list[_Fetched]]:
+        fetched = await super()._fetch_records(consumer, *args, **options)
         # Nothing was awaited since the records were taken, so no seek came between.
-        return {tp: list(self._linked(tp, records)) for tp, records in fetched.items()}
+        if self.consumer.flow_active:
+            return {tp: list(self._linked(tp, records)) for tp, records in fetched.items()}
+        for tp, records in fetched.items():
+            consumer.seek(tp, records[0].offset)
+        return {}
 
     def _linked(self, tp: Any, records: list[aiokafka.ConsumerRecord]) -> Iterable[_Fetched]:
         read_from = self._read_to.get(tp, records[0].offset)
