@@ -80,7 +80,7 @@ class CompareApp:
     def build(self) -> faust.App:
         """Make the app: one agent, two tables, a timer and pages."""
         given = self.settings
-        app = faust_app(given, self.positions.all)
+        app = faust_app(given, self.positions.restart)
         source = app.topic(given.topic, value_type=bytes, value_serializer="raw", key_serializer="raw")
         options = {
             "key_type": str,

@@ -29,11 +29,16 @@ class Positions:
     def __init__(self) -> None:
         self._counted: dict[int, int] = {}
         self.behind: set[int] = set()
-        """Partitions whose last record did not go on from what is counted."""
+        """Partitions whose last record since the restart did not go on from what is counted."""
 
     def all(self) -> Mapping[int, int]:
         """The first offset that is not counted, by partition; one that has none begins at 0."""
         return dict(self._counted)
+
+    def restart(self) -> Mapping[int, int]:
+        """Where reading starts again: nothing is behind then."""
+        self.behind.clear()
+        return self.all()
 
     def load(self, positions: Mapping[int, int]) -> None:
         """Take stored positions that are ahead."""
