@@ -52,7 +52,6 @@ max_rate_change = 1.0
 block_s = 20
 verdict_interval_s = 0.5
 segments = ["odd: machine-1 machine-3 machine-5"]
-port = {port}
 """
 
 
@@ -66,14 +65,16 @@ class Analysts:
         self.topic = f"{self.app}.events.compared"
         self.config = folder / "worker.toml"
         (folder / "schemas").mkdir()
-        self.config.write_text(_SETTINGS.format(app=self.app, servers=servers, port=self.port))
+        self.config.write_text(_SETTINGS.format(app=self.app, servers=servers))
         create(servers, self.topic, PARTITIONS)
         self.writer = Writer(servers, self.topic, PARTITIONS)
 
     @contextmanager
     def watching(self) -> Iterator[Forked]:
-        log = self.folder / "compare.log"
-        process = fork(["compare", "-c", self.config], log, log)
+        """Run the app until the block's end. One more of them has another port."""
+        log = self.folder / f"compare-{self.port}.log"
+        port = {"STREAM_INFER__COMPARE__PORT": str(self.port)}
+        process = fork(["compare", "-c", self.config], log, log, environment=port)
         try:
             yield process
         finally:
@@ -129,7 +130,7 @@ class Analysts:
         return dict(json.loads(out.with_suffix(".json").read_text("utf-8")))
 
     def log(self) -> str:
-        return (self.folder / "compare.log").read_text("utf-8", "replace")
+        return (self.folder / f"compare-{self.port}.log").read_text("utf-8", "replace")
 
 
 def events(content: dict[str, Any]) -> int:

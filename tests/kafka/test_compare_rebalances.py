@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import signal
 import threading
 import time
 
 import pytest
 
+from stream_infer.embedded.ports import free_ports
 from tests.kafka.comparisons import records
 from tests.kafka.groups import expel
 from tests.kafka.test_compare import DEADLINE_S, Analysts, events, numbers
@@ -55,6 +58,40 @@ def test_expelled_while_it_counts_it_counts_each_event_once(kafka, tmp_path):
         live = analysts.wait(process, sent)
     assert events(live) == sent
     assert numbers(live) == numbers(analysts.report("--from-topic"))
+
+
+def test_a_second_one_takes_a_part_and_gives_it_back(kafka, tmp_path):
+    """Both say that they have a part only; then one has all that both have counted."""
+    analysts = Analysts(kafka, tmp_path)
+    other = copy.copy(analysts)
+    other.port = free_ports(1)[0]
+    source = Source(analysts)
+    source.start()
+    with analysts.watching() as process:
+        analysts.wait(process, 1)
+        with other.watching() as second:
+            wait_part(analysts)
+            wait_part(other)
+            second.send_signal(signal.SIGTERM)
+            assert second.wait(DEADLINE_S) == 0, other.log()
+        sent = source.stop()
+        live = analysts.wait(process, sent)
+    assert events(live) == sent
+    assert numbers(live) == numbers(analysts.report("--from-topic"))
+
+
+def wait_part(analysts: Analysts) -> None:
+    """Wait until one has a part of the partitions, and counts it."""
+    deadline, counted = time.monotonic() + DEADLINE_S, None
+    while True:
+        content = analysts.summary()
+        now = content.get("events_since_start")
+        if content.get("is_whole") is False and recoveries(analysts):
+            if counted is not None and now > counted:
+                return
+            counted = now if counted is None else counted
+        assert time.monotonic() < deadline, f"{content.get('is_whole')}, {now}: {analysts.log()}"
+        time.sleep(0.2)
 
 
 def recoveries(analysts: Analysts) -> int:
