@@ -44,6 +44,7 @@ from stream_infer.comparison.label_follower import LabelFollower
 from stream_infer.comparison.ledger import Ledger
 from stream_infer.comparison.pairs import Pairs, Versions
 from stream_infer.comparison.positions import Positions
+from stream_infer.comparison.recovery import see_recoveries_end
 from stream_infer.comparison.report import render
 from stream_infer.comparison.summary import summary, verdicts
 from stream_infer.comparison.verdict import Criteria, Verdict
@@ -91,6 +92,7 @@ class CompareApp:
         told = CellTable(app, name="verdicts", default=bytes, **options)
         for table in (cells, told):
             app.tables.add(table)
+        see_recoveries_end(app)
         cells.on_recover(lambda: self._recover(cells))
         app.agent(source, name="count", supervisor_strategy=CrashingSupervisor)(self._agent(app, cells))
         app.timer(given.verdict_interval_s, on_leader=False)(self._teller(app, told))

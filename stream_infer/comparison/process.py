@@ -18,13 +18,20 @@ _LEAVE_S: Final = 10.0
 
 
 class Process(faust.Worker):
-    """Runs the app until SIGINT or SIGTERM. Faust then waits for brokers without end; here it waits 10 seconds.
+    """Runs the app until it is asked to end, or fails. Faust then waits without end; here it waits 10 seconds.
 
     Nothing is lost by not waiting: what is not acknowledged is read again after the next start.
     """
 
     def _schedule_shutdown(self, signal: signals.Signals) -> None:
         super()._schedule_shutdown(signal)
+        self._bound_the_end()
+
+    def on_worker_shutdown(self) -> None:
+        """Called by Faust when the app has failed, too."""
+        self._bound_the_end()
+
+    def _bound_the_end(self) -> None:
         last = threading.Timer(_LEAVE_S, self._give_up)
         last.daemon = True
         last.start()

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -70,11 +70,11 @@ class Analysts:
         self.writer = Writer(servers, self.topic, PARTITIONS)
 
     @contextmanager
-    def watching(self) -> Iterator[Forked]:
+    def watching(self, main: Callable[[Sequence[str]], None] | None = None) -> Iterator[Forked]:
         """Run the app until the block's end. One more of them has another port."""
         log = self.folder / f"compare-{self.port}.log"
         port = {"STREAM_INFER__COMPARE__PORT": str(self.port)}
-        process = fork(["compare", "-c", self.config], log, log, environment=port)
+        process = fork(["compare", "-c", self.config], log, log, environment=port, main=main)
         try:
             yield process
         finally:
@@ -85,7 +85,8 @@ class Analysts:
     def summary(self) -> dict[str, Any]:
         """The page; empty while there is none."""
         try:
-            return dict(httpx.get(f"http://127.0.0.1:{self.port}/summary", timeout=20).json())
+            answer = httpx.get(f"http://127.0.0.1:{self.port}/summary", timeout=20)
+            return dict(answer.raise_for_status().json())
         except httpx.HTTPError:
             return {}
 

@@ -65,7 +65,8 @@ def events() -> list[Event]:
 def summary(port: int) -> dict[str, Any]:
     """The page; empty while there is none."""
     try:
-        return dict(httpx.get(f"http://127.0.0.1:{port}/summary", timeout=20).json())
+        answer = httpx.get(f"http://127.0.0.1:{port}/summary", timeout=20)
+        return dict(answer.raise_for_status().json())
     except httpx.HTTPError:
         return {}
 
