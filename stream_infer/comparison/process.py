@@ -28,7 +28,7 @@ class Process(faust.Worker):
         self._bound_the_end()
 
     def on_worker_shutdown(self) -> None:
-        """Called by Faust when the app has failed, too."""
+        """Bound the end of an app that has failed, too."""
         self._bound_the_end()
 
     def _bound_the_end(self) -> None:
