@@ -25,7 +25,13 @@ __all__ = ["TopicReader", "offset_of"]
 _CHUNK = 500
 _SILENCE_S = 10.0
 _ASK_AGAIN_S = 0.1
-_UNKNOWN = KafkaError._UNKNOWN_PARTITION  # noqa: SLF001 - confluent-kafka's public name for it
+_NOT_YET = {
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - confluent-kafka's public name for it
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+}
+"""What client and brokers may say of a partition that has just been listed."""
 _MADE_BY = {"compare.verdict_topic": "stream-infer compare"}
 
 
@@ -54,11 +60,11 @@ class TopicReader:
 
     def partitions(self) -> list[int]:
         """Return the topic's partitions. Raises BrokerError where there is no such topic, or no answer."""
-        try:
-            listed = self._consumer.list_topics(self.topic, timeout=self._timeout_s)
-        except KafkaException as failure:
-            raise BrokerError(f"the brokers do not answer: {failure.args[0].str()}") from None
-        described = listed.topics[self.topic]
+        deadline_s = time.monotonic() + self._timeout_s
+        described = self._described()
+        while _has_no_leader_yet(described) and time.monotonic() < deadline_s:
+            time.sleep(_ASK_AGAIN_S)
+            described = self._described()
         if described.error is not None or not described.partitions:
             raise BrokerError(
                 f"{self._setting} = {self.topic} does not exist: correct the name, or "
@@ -76,8 +82,7 @@ class TopicReader:
                     found[partition] = self._span(partition, since_ms)
                 except KafkaException as failure:
                     error: KafkaError = failure.args[0]
-                    # The client may say so at once of a partition that it has just listed.
-                    if error.code() != _UNKNOWN or time.monotonic() > deadline_s:
+                    if error.code() not in _NOT_YET or time.monotonic() > deadline_s:
                         raise BrokerError(f"the brokers do not answer: {error.str()}") from None
                     time.sleep(_ASK_AGAIN_S)
         return {partition: (max(low, 0), high) for partition, (low, high) in found.items() if low < high}
@@ -101,6 +106,13 @@ class TopicReader:
                 yield [one for one in messages if one.error() is None and offset_of(one) < end]
         self._consumer.unassign()
 
+    def _described(self) -> Any:
+        try:
+            listed = self._consumer.list_topics(self.topic, timeout=self._timeout_s)
+        except KafkaException as failure:
+            raise BrokerError(f"the brokers do not answer: {failure.args[0].str()}") from None
+        return listed.topics[self.topic]
+
     def _span(self, partition: int, since_ms: int) -> tuple[int, int]:
         where = TopicPartition(self.topic, partition)
         low, high = self._consumer.get_watermark_offsets(where, timeout=self._timeout_s)
@@ -109,6 +121,11 @@ class TopicReader:
             found = self._consumer.offsets_for_times([where], timeout=self._timeout_s)[0].offset
             low = high if found == OFFSET_END else max(low, found)
         return low, high
+
+
+def _has_no_leader_yet(described: Any) -> bool:
+    """Whether a topic was made so lately that its brokers are still agreeing on it."""
+    return described.error is not None and described.error.code() == KafkaError.LEADER_NOT_AVAILABLE
 
 
 def offset_of(message: Message) -> int:

@@ -357,7 +357,7 @@ def test_replay_of_what_the_topic_does_not_take_says_how_many_arrived(filled, to
 def test_an_empty_reject_topic_lists_nothing(worker):
     assert call("topics", "create", "-c", worker.path, "--input-partitions", 2).exit_code == 0
     result = call("rejects", "list", "-c", worker.path)
-    assert result.exit_code == 0
+    assert result.exit_code == 0, result.stderr
     assert "no rejects" in result.stderr
     assert listed(worker) == []
 
