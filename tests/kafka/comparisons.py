@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import fastavro
+import httpx
 import numpy as np
 from confluent_kafka import Producer
 
@@ -22,6 +23,15 @@ ENTITIES = 6
 def create(servers: str, topic: str, partitions: int) -> None:
     """Make a topic, and wait until the broker knows it."""
     Cluster.open({"bootstrap.servers": servers}, timeout_s=60).create([Topic(topic, partitions, 1)])
+
+
+def summary(port: int) -> dict[str, Any]:
+    """The page of the analysts' app; empty while there is none."""
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}/summary", timeout=20)
+        return dict(answer.raise_for_status().json())
+    except httpx.HTTPError:
+        return {}
 
 
 def records(count: int, seed: int = 0, first: int = 0) -> Iterator[dict[str, Any]]:

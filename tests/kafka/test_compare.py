@@ -24,7 +24,7 @@ import pytest
 from stream_infer.avro import schemas
 from stream_infer.embedded import EmbeddedKafka
 from stream_infer.embedded.ports import free_ports
-from tests.kafka.comparisons import Writer, create, records
+from tests.kafka.comparisons import Writer, create, records, summary
 from tests.kafka.deployment import stop_reading_at_end
 from tests.program import Forked, fork, run
 
@@ -84,11 +84,7 @@ class Analysts:
 
     def summary(self) -> dict[str, Any]:
         """The page; empty while there is none."""
-        try:
-            answer = httpx.get(f"http://127.0.0.1:{self.port}/summary", timeout=20)
-            return dict(answer.raise_for_status().json())
-        except httpx.HTTPError:
-            return {}
+        return summary(self.port)
 
     def wait(self, process: Forked, count: int) -> dict[str, Any]:
         """Wait until so many events are in the numbers, and these are of all partitions."""

@@ -68,9 +68,8 @@ def test_a_recovery_that_is_over_before_it_is_waited_for_is_seen(kafka, tmp_path
     with analysts.watching() as process:
         analysts.wait(process, sent)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(DEADLINE_S) in {0, 1}, (
-            analysts.log()
-        )  # 1: Kafka did not answer within ten seconds
+        # 1: Kafka did not answer within ten seconds.
+        assert process.wait(DEADLINE_S) in {0, 1}, analysts.log()
     with analysts.watching(wait_late) as process:
         assert events(analysts.wait(process, sent)) == sent
 

@@ -51,6 +51,14 @@ async def _course(servers: str, folder: Path, topic: str) -> None:
         came = (await fetched(consumer, reader))[place]
         assert [one.record.offset for one in came] == list(range(COUNT))
         assert [one.read_from for one in came] == list(range(COUNT))
+
+        consumer._thread._consumer = reader
+        for counted in (40, 0):  # where nothing is counted reading begins at the beginning
+            assert await consumer._thread._seek_to(topic, {0: counted} if counted else {}) == {place: counted}
+            again = (await fetched(consumer, reader))[place]
+            assert [(one.record.offset, one.read_from) for one in again] == [
+                (offset, offset) for offset in range(counted, COUNT)
+            ]
     finally:
         await reader.stop()
         consumer._thread.thread_loop.close()  # that of a thread which never starts

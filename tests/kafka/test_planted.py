@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -24,6 +23,7 @@ from stream_infer.data import sample_path
 from stream_infer.embedded.ports import free_ports
 from stream_infer.errors import NotPromotedError
 from stream_infer.model_registry.directory import DirectoryRegistry
+from tests.kafka.comparisons import summary
 from tests.kafka.deployment import Deployment, Event, WorkerProcess, encode
 from tests.kafka.test_model_swap import history
 from tests.program import run
@@ -60,15 +60,6 @@ def events() -> list[Event]:
     rows = test[(minute[test] >= FROM_MINUTE) & (minute[test] < FROM_MINUTE + MINUTES)]
     rows = rows[np.argsort(ts[rows], kind="stable")].tolist()
     return [encode(entity[row], int(ts[row]), features[row].tolist(), f"e-{row}") for row in rows]
-
-
-def summary(port: int) -> dict[str, Any]:
-    """The page; empty while there is none."""
-    try:
-        answer = httpx.get(f"http://127.0.0.1:{port}/summary", timeout=20)
-        return dict(answer.raise_for_status().json())
-    except httpx.HTTPError:
-        return {}
 
 
 def counts(content: dict[str, Any]) -> tuple[int, int]:
